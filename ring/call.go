@@ -1,0 +1,288 @@
+package ring
+
+import (
+	"slices"
+	"time"
+)
+
+// call is a 911 of mine under way.
+type call struct {
+	active   bool
+	probe    bool
+	epoch    Epoch
+	deadline Instant
+	graceAt  Instant // quorum reached; the others have until then
+	refs     map[uint64]Member
+	grants   []grant
+	failed   []Member // the transport could not reach them
+	before   Epoch    // promised before this call, and to whom
+	beforeTo Member
+}
+
+type grant struct {
+	who Member
+	age time.Duration
+	at  Instant
+}
+
+func (c *call) granted(who Member) bool {
+	return slices.ContainsFunc(c.grants, func(g grant) bool { return g.who == who })
+}
+
+// callTimers starts, ends and goes on with calls.
+func (m *Machine) callTimers() {
+	c := &m.call
+	switch {
+	case m.holding || m.over():
+	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
+		m.make()
+	case c.active && m.now >= c.deadline:
+		m.abandon()
+		m.backOff()
+	case !c.active && m.now >= m.starveAt:
+		m.trace(Trace{Kind: TraceStarve, Stamp: m.copyStamp, Num: int64(m.now.Sub(m.lastAt))})
+		m.startCall(true)
+	}
+}
+
+// abandon ends my call. Only I could have made its epoch, and now never will:
+// so my own promise to myself is void, and a token that lives on may come back.
+func (m *Machine) abandon() {
+	c := m.call
+	m.call = call{}
+	if !c.active || c.probe {
+		return
+	}
+	m.heardEpoch = max(m.heardEpoch, c.epoch) // never to be used again
+	if m.promised == c.epoch && m.promisedTo == m.me {
+		m.promised, m.promisedTo = c.before, c.beforeTo
+	}
+}
+
+// backOff waits a random while, so that two callers do not meet again.
+func (m *Machine) backOff() {
+	d := m.t.StarveTimeout/4 + time.Duration(m.rng.Int64N(int64(m.t.StarveTimeout/2)))
+	m.starveAt = m.now.Add(d)
+}
+
+// startCall asks all members for leave to make a token. A probe asks without
+// promising or taking promises, so that a token that is merely slow lives on.
+func (m *Machine) startCall(probe bool) {
+	epoch := max(m.promised, m.copyStamp.Epoch, m.heardEpoch) + 1
+	if epoch.Generation() != m.copyStamp.Epoch.Generation() {
+		m.restart("epochs of this generation are used up")
+		return
+	}
+	m.call = call{active: true, probe: probe, epoch: epoch, refs: map[uint64]Member{}, before: m.promised, beforeTo: m.promisedTo}
+	if !probe {
+		m.promised, m.promisedTo = epoch, m.me
+		m.holding = false
+	}
+	m.call.deadline = m.now.Add(m.t.SendTimeout + m.t.SendTimeout/4)
+	m.call.grants = []grant{{who: m.me, age: m.now.Sub(m.lastAt), at: m.now}}
+	m.trace(Trace{Kind: TraceCall, Epoch: epoch, Stamp: m.copyStamp, Text: probeText(probe)})
+	msg := Call{Epoch: epoch, Copy: m.copyStamp, Settled: m.settled().View.Number, Probe: probe}
+	for _, who := range membersOf(m.force()) {
+		switch {
+		case who == m.me:
+		case who.ID == m.me.ID:
+			m.call.failed = append(m.call.failed, who) // my own former life
+		default:
+			m.call.refs[m.sendRef(who, msg)] = who
+		}
+	}
+	m.tryQuorum()
+}
+
+func probeText(probe bool) string {
+	if probe {
+		return "probe"
+	}
+	return ""
+}
+
+// onCall answers a 911.
+func (m *Machine) onCall(from Member, c Call) {
+	if m.state != member || m.copy == nil {
+		return
+	}
+	m.hear(c.Epoch)
+	settled := m.settled().View
+	if !settled.Has(from) && settled.Number > c.Settled {
+		m.send(from, Out{View: settled})
+		return
+	}
+	deny := func(why string) {
+		m.trace(Trace{Kind: TraceDeny, Peer: from, Epoch: c.Epoch, Stamp: m.copyStamp, Text: why})
+		m.send(from, Deny{Epoch: c.Epoch, Promised: m.promised, Copy: m.copyStamp, Probe: c.Probe})
+	}
+	switch {
+	case c.Epoch.Generation() != m.copyStamp.Epoch.Generation() || !slices.Contains(membersOf(m.force()), from):
+		return
+	case c.Copy.Less(m.copyStamp):
+		deny("my copy is newer")
+		// If I starve too, I am the one to call.
+		if !m.holding && !m.call.active && m.now.Sub(m.lastAt) >= m.t.StarveTimeout-m.t.IdleRotation {
+			m.startCall(true)
+		}
+		return
+	case c.Copy == m.copyStamp && m.holding:
+		deny("I hold the token")
+		return
+	case m.promised > c.Epoch || m.promised == c.Epoch && m.promisedTo != from:
+		deny("promised already")
+		return
+	}
+	g := Grant{Epoch: c.Epoch, Probe: c.Probe, Age: max(0, m.now.Sub(m.lastAt))}
+	if !c.Probe {
+		m.promised, m.promisedTo = c.Epoch, from
+		m.holding = false
+		m.call = call{}
+		m.starveAt = m.now.Add(m.t.StarveTimeout)
+	}
+	m.trace(Trace{Kind: TraceGrant, Peer: from, Epoch: c.Epoch, Num: int64(g.Age), Text: probeText(c.Probe)})
+	m.send(from, g)
+}
+
+func (m *Machine) onGrant(from Member, g Grant) {
+	c := &m.call
+	if !c.active || g.Epoch != c.epoch || g.Probe != c.probe || c.granted(from) {
+		return
+	}
+	c.grants = append(c.grants, grant{who: from, age: g.Age, at: m.now})
+	m.tryQuorum()
+}
+
+func (m *Machine) callSendDone(ev SendDone) {
+	if who, ok := m.call.refs[ev.Ref]; ok && !ev.OK {
+		m.call.failed = append(m.call.failed, who)
+		m.tryQuorum()
+	}
+}
+
+// tryQuorum goes on when a quorum has granted: from the probe to the call, from
+// the call to the token, at once if all the others answered or are known to be
+// gone, else after a short grace.
+func (m *Machine) tryQuorum() {
+	c := &m.call
+	if !quorumOf(m.force(), m.tokStable(), c.granted) {
+		return
+	}
+	if c.probe {
+		failed := c.failed
+		m.startCall(false)
+		if m.call.active {
+			m.call.failed = append(m.call.failed, failed...)
+		}
+		return
+	}
+	silent := false
+	for _, who := range membersOf(m.force()) {
+		_, suspected := m.suspicion[who]
+		if !c.granted(who) && !suspected && !m.suspectOnToken(who) && !slices.Contains(c.failed, who) {
+			silent = true
+		}
+	}
+	if !silent {
+		m.make()
+	} else if c.graceAt == 0 {
+		c.graceAt = m.now.Add(m.t.IdleRotation / 2)
+	}
+}
+
+func (m *Machine) onDeny(from Member, d Deny) {
+	m.hear(d.Promised)
+	c := &m.call
+	if !c.active || d.Epoch != c.epoch || d.Probe != c.probe {
+		return
+	}
+	m.trace(Trace{Kind: TraceDenied, Peer: from, Epoch: d.Epoch, Stamp: d.Copy})
+	m.abandon()
+	if m.copyStamp.Less(d.Copy) || d.Copy == m.copyStamp && d.Promised <= d.Epoch {
+		m.starveAt = m.now.Add(m.t.StarveTimeout)
+		return
+	}
+	m.backOff()
+}
+
+// make makes the token of my call's epoch from my copy.
+func (m *Machine) make() {
+	c := m.call
+	if !c.active || c.probe || m.promised != c.epoch || m.promisedTo != m.me {
+		return
+	}
+	m.call = call{}
+	old := m.copy
+	t := &Token{
+		Epoch: c.epoch, Base: old.Base, Commit: old.Commit, Stable: old.Stable,
+		Ring: slices.Clone(old.Ring), Rows: slices.Clone(old.Rows), Ops: slices.Clone(old.Ops), // not from my log: it may begin above a base that was lowered
+	}
+	for _, who := range membersOf(m.force()) {
+		_, mine := m.suspicion[who]
+		if who != m.me && !c.granted(who) && (mine || m.suspectOnToken(who) || m.cfgAggressive()) {
+			t.Suspects = append(t.Suspects, Suspect{Member: who})
+			m.trace(Trace{Kind: TraceSuspect, Peer: who, Epoch: c.epoch})
+		}
+		delete(m.suspicion, who)
+		delete(m.heard, who)
+	}
+	freshest := time.Duration(1<<62 - 1)
+	for _, g := range c.grants {
+		freshest = min(freshest, g.age+m.now.Sub(g.at))
+	}
+	m.waitMade = max(0, m.t.Wait()-freshest)
+	m.copy, m.copyStamp = t, t.Stamp()
+	m.lastAt = m.now
+	m.holding, m.news, m.hurried = true, true, false
+	m.holdUntil = m.now
+	m.passed = Stamp{}
+	m.sent = sentToken{}
+	m.fixRing()
+	m.trace(Trace{Kind: TraceMake, Stamp: t.Stamp(), Num: int64(len(c.grants))})
+	m.pass()
+}
+
+// cfgAggressive: a member that stays silent when all are asked is suspected.
+func (m *Machine) cfgAggressive() bool { return true }
+
+// onOut: the ring has gone on without this incarnation.
+func (m *Machine) onOut(from Member, o Out) {
+	if m.state != member || o.View.Has(m.me) || o.View.Number <= m.settled().View.Number {
+		return
+	}
+	m.trace(Trace{Kind: TraceOut, Peer: from, View: o.View.Number})
+	if m.leaving {
+		m.eff.Left = true
+		m.trace(Trace{Kind: TraceLeft})
+		return
+	}
+	m.restart("left out of the view")
+}
+
+// A member is isolated when no lease has been confirmed for a while.
+func (m *Machine) isolatedAt() Instant {
+	return m.lastLease.Add(2*m.t.Lease + m.t.StarveTimeout + m.t.SendTimeout)
+}
+
+// restartAt is when an isolated member gives up this life so that disks may
+// vote.
+func (m *Machine) restartAt() Instant { return m.lastLease.Add(m.t.ColdAfter) }
+
+func (m *Machine) isolationTimer() {
+	if m.over() {
+		return
+	}
+	if !m.isolated && m.now >= m.isolatedAt() {
+		m.isolated = true
+		m.trace(Trace{Kind: TraceIsolated, Stamp: m.copyStamp})
+		m.pending = slices.DeleteFunc(m.pending, func(p *proposal) bool {
+			if !p.placed {
+				m.resolve(p, 0, ErrNotPrimary)
+			}
+			return !p.placed
+		})
+	}
+	if m.now >= m.restartAt() {
+		m.restart("isolated for long: disks may have to vote")
+	}
+}

@@ -1,0 +1,208 @@
+package bulk
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"rain/ring"
+)
+
+const (
+	dialTimeout = 2 * time.Second // for all addresses of a peer together
+	// badFor is how long an address that failed is asked last.
+	badFor   = 5 * time.Second
+	sessions = 256
+)
+
+// Client makes connections to other nodes' services. All methods may be called
+// from any goroutine.
+type Client struct {
+	id       *identity
+	sessions tls.ClientSessionCache
+
+	mu     sync.Mutex
+	closed bool
+	peers  map[ring.NodeID]*peer
+}
+
+// peer is what the client knows of a node.
+type peer struct {
+	addrs []netip.AddrPort
+	turn  int                          // of the address to ask first
+	bad   map[netip.AddrPort]time.Time // when it failed
+	idle  map[string][]idleConn        // by service, the one used last at the end
+}
+
+// NewClient returns a client for this node. The caller closes it.
+func NewClient(key []byte, id ring.NodeID) (*Client, error) {
+	i, err := newIdentity(key, id)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{id: i, sessions: tls.NewLRUClientSessionCache(sessions), peers: map[ring.NodeID]*peer{}}, nil
+}
+
+// SetPeer says where a node's links listen. Connections that exist stay; no
+// address at all forgets the node and closes its idle ones.
+func (c *Client) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.peers[id]
+	switch {
+	case len(addrs) == 0 && p != nil:
+		p.drop()
+		delete(c.peers, id)
+	case len(addrs) == 0:
+	case p == nil:
+		c.peers[id] = &peer{addrs: slices.Clone(addrs), bad: map[netip.AddrPort]time.Time{}, idle: map[string][]idleConn{}}
+	default:
+		p.addrs = slices.Clone(addrs)
+		clear(p.bad)
+	}
+}
+
+// Dial makes a connection to a service of a node. It asks the node's addresses
+// in turn, so that all links carry load, those that failed a moment ago last.
+// Each gets its share of the time: two seconds, or what ctx leaves. The caller
+// closes the connection. Errors to tell apart: ErrUnknownPeer, ErrUnknownService,
+// ErrBusy, ErrNotProven, ErrOtherNode.
+func (c *Client) Dial(ctx context.Context, to ring.NodeID, service string) (net.Conn, error) {
+	conn, err := c.dial(ctx, to, service)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Conn, nil
+}
+
+func (c *Client) dial(ctx context.Context, to ring.NodeID, service string) (idleConn, error) {
+	fail := func(err error) (idleConn, error) {
+		return idleConn{}, fmt.Errorf("bulk: service %q of node %s: %w", service, to, err)
+	}
+	if !validService(service) {
+		return fail(fmt.Errorf("a name has 1 to %d bytes", MaxService))
+	}
+	addrs, err := c.order(to)
+	if err != nil {
+		return fail(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	var errs []error
+	for i, a := range addrs {
+		share := time.Until(end) / time.Duration(len(addrs)-i)
+		conn, err := c.try(ctx, a, share, to, service)
+		if err == nil {
+			c.note(to, a, true)
+			return conn, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", a, err))
+		if errors.Is(err, ErrUnknownService) || errors.Is(err, ErrBusy) {
+			break // it would say the same elsewhere
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		c.note(to, a, false)
+	}
+	return fail(errors.Join(errs...))
+}
+
+// order is the order in which to ask a peer's addresses this time.
+func (c *Client) order(to ring.NodeID) ([]netip.AddrPort, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	p := c.peers[to]
+	if p == nil {
+		return nil, ErrUnknownPeer
+	}
+	p.turn = (p.turn + 1) % len(p.addrs)
+	l := slices.Concat(p.addrs[p.turn:], p.addrs[:p.turn])
+	isBad := func(a netip.AddrPort) int {
+		if at, ok := p.bad[a]; ok && time.Since(at) < badFor {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(l, func(a, b netip.AddrPort) int { return isBad(a) - isBad(b) })
+	return l, nil
+}
+
+func (c *Client) note(to ring.NodeID, a netip.AddrPort, good bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.peers[to]
+	switch {
+	case p == nil:
+	case good:
+		delete(p.bad, a)
+	case slices.Contains(p.addrs, a):
+		p.bad[a] = time.Now()
+	}
+}
+
+// try makes a connection by one address.
+func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration, to ring.NodeID, service string) (idleConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, share)
+	defer cancel()
+	d := net.Dialer{KeepAliveConfig: keepAlive()}
+	raw, err := d.DialContext(ctx, "tcp", a.String())
+	if err != nil {
+		return idleConn{}, err
+	}
+	conn := tls.Client(raw, c.id.client(to, c.sessions))
+	if err := greet(ctx, conn, service); err != nil {
+		raw.Close()
+		var alert tls.AlertError
+		if errors.As(err, &alert) { // its words would only confuse
+			return idleConn{}, fmt.Errorf("refused: %w", ErrNotProven)
+		}
+		return idleConn{}, err
+	}
+	return idleConn{Conn: conn, raw: raw}, nil
+}
+
+// greet does the handshake and asks for the service. Only the answer shows
+// whether the server took our certificate.
+func greet(ctx context.Context, conn *tls.Conn, service string) error {
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	stop := interruptible(ctx, conn)
+	_, err := conn.Write(append([]byte{byte(len(service))}, service...))
+	var reply [1]byte
+	if err == nil {
+		_, err = io.ReadFull(conn, reply[:])
+	}
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	switch {
+	case err != nil:
+		return err
+	case reply[0] == replyUnknown:
+		return ErrUnknownService
+	case reply[0] == replyBusy:
+		return ErrBusy
+	case reply[0] != replyGo:
+		return fmt.Errorf("it replies %d, which this version does not know", reply[0])
+	}
+	return nil
+}
+
+// interruptible makes reads and writes fail once ctx is done. stop ends that; it
+// returns false if ctx was done, and then the connection is of no use any more.
+func interruptible(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+}

@@ -1,0 +1,52 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"rain/ring"
+)
+
+// Link is one local interface of the ring: UDP for messages, TCP for bulk.
+type Link struct {
+	Name   string
+	Listen netip.AddrPort
+}
+
+// Peer is another node that is known beforehand.
+type Peer struct {
+	ID    ring.NodeID
+	Name  string
+	Links []netip.AddrPort
+}
+
+// Config is what a node's shell must know.
+type Config struct {
+	ID       ring.NodeID
+	Name     string
+	Data     string // data folder of the ring
+	Key      []byte // the cluster key, 32 bytes
+	Founders []ring.NodeID
+	Links    []Link
+	Peers    []Peer
+	Timing   ring.Timing
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var errs []error
+	if c.ID == 0 {
+		errs = append(errs, errors.New("host: node id is missing"))
+	}
+	if len(c.Key) != 32 {
+		errs = append(errs, fmt.Errorf("host: the cluster key has %d bytes, must have 32; make one with 'rainctl key new FILE'", len(c.Key)))
+	}
+	if c.Data == "" {
+		errs = append(errs, errors.New("host: no data folder"))
+	}
+	if len(c.Links) == 0 {
+		errs = append(errs, errors.New("host: no [[link]]: the ring needs an address to listen at"))
+	}
+	return errors.Join(append(errs, c.Timing.Validate())...)
+}

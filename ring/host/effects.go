@@ -1,0 +1,134 @@
+package host
+
+import (
+	"log/slog"
+
+	"rain/ring"
+)
+
+// apply does what a step says, in the order that ring.Effects asks for.
+func (n *Node) apply(e ring.Effects) {
+	if e.Adopt {
+		if err := n.restoreFetched(); err != nil {
+			// The snapshot was whole when it came; only the disk can have
+			// failed. A new life fetches it again.
+			n.log.Error("a fetched snapshot cannot be restored", slog.Any("err", err))
+			n.m = nil
+			n.setLease(0)
+			return
+		}
+	}
+	for i := range e.Deliver {
+		n.deliver(&e.Deliver[i])
+	}
+	if e.Save != nil {
+		n.writer.put(*e.Save)
+	}
+	n.sendAll(e.Send)
+	for _, r := range e.Resolved {
+		n.resolve(r)
+	}
+	if e.Fetch != nil {
+		n.fetch(*e.Fetch)
+	}
+	n.setLease(e.Lease)
+	n.trace(e.Trace)
+	switch {
+	case e.Left:
+		n.m, n.life = nil, n.life+1
+		n.setLease(0)
+		n.member.Store(false)
+		close(n.left)
+	case e.Restart:
+		n.rejoin = max(n.rejoin, e.AboveInc)
+		n.m = nil
+		n.setLease(0)
+		n.member.Store(false)
+	default:
+		n.waker.Set(e.Wake)
+	}
+}
+
+func (n *Node) sendAll(list []ring.Envelope) {
+	for i := range list {
+		e := &list[i]
+		var ref uint64
+		if e.Ref != 0 {
+			ref = n.life<<lifeShift | e.Ref
+		}
+		buf := ring.AppendMessage(make([]byte, 0, 512), e.Msg)
+		if t, ok := e.Msg.(*ring.Token); ok {
+			n.meter.passed(ref, t)
+			n.keepRows(t)
+		}
+		n.tr.Send(e.To, buf, ref)
+	}
+}
+
+func (n *Node) keepRows(t *ring.Token) {
+	rows := t.Rows
+	n.rows.Store(&rows)
+}
+
+func (n *Node) deliver(d *ring.Delivery) {
+	if d.Rider == ring.RiderViews {
+		v := d.View
+		n.view.Store(&v)
+		n.events.viewChanged(d)
+		for _, r := range n.riders {
+			r.Rider.View(d.Index, d.View, d.FreeAt)
+		}
+		return
+	}
+	for _, r := range n.riders {
+		if r.ID != d.Rider {
+			continue
+		}
+		result := r.Rider.Apply(d.Index, d.From, d.Data)
+		if d.From == n.Self() {
+			n.mu.Lock()
+			if w := n.waiting[d.N]; w != nil {
+				w.result, w.index = result, d.Index
+			}
+			n.mu.Unlock()
+		}
+		return
+	}
+	n.log.Warn("an op for a rider that this program does not have; it is newer than this node", slog.Int("rider", int(d.Rider)))
+}
+
+func (n *Node) resolve(r ring.Resolution) {
+	n.mu.Lock()
+	w := n.waiting[r.N]
+	delete(n.waiting, r.N)
+	n.mu.Unlock()
+	if w != nil {
+		w.done <- r.Err
+	}
+}
+
+func (n *Node) setLease(until ring.Instant) {
+	if old := n.lease.Swap(int64(until)); old != int64(until) {
+		n.onLease(until)
+	}
+}
+
+func (n *Node) trace(list []ring.Trace) {
+	for _, t := range list {
+		if t.Kind == ring.TraceMember {
+			n.member.Store(true)
+		}
+		n.meter.count(t)
+		n.events.trace(t)
+		level := slog.LevelInfo
+		switch t.Kind {
+		case ring.TraceGrant, ring.TraceDeny, ring.TraceDenied, ring.TraceRefuse, ring.TraceRefused, ring.TraceSeek, ring.TraceCall:
+			level = slog.LevelDebug
+		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed:
+			level = slog.LevelWarn
+		}
+		if n.log.Enabled(nil, level) {
+			n.log.Log(nil, level, string(t.Kind), slog.String("what", t.String()))
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"rain/ring"
+	"rain/ring/host/clock"
+)
+
+// Message is called by the transport with a message that it authenticated.
+func (n *Node) Message(from ring.Member, msg []byte) {
+	m, err := ring.ParseMessage(msg)
+	if err != nil {
+		n.meter.malformed.Add(1)
+		n.log.Debug("message of a member does not parse", slog.String("from", from.String()), slog.Any("err", err))
+		return
+	}
+	n.mail.put(ring.Received{From: from, Msg: m})
+}
+
+// Verdict is called by the transport.
+func (n *Node) Verdict(ref uint64, ok bool) { n.mail.put(verdict{ref, ok}) }
+
+// verdict carries a reference of the transport: machine's life and Ref.
+type verdict struct {
+	ref uint64
+	ok  bool
+}
+
+// lifeBits of a transport reference tell machines of one process apart.
+const lifeShift = 44
+
+// Run is the loop. It returns when ctx ends or the node has left the ring; then
+// nothing of it runs any more.
+func (n *Node) Run(ctx context.Context) error {
+	runtime.LockOSThread() // its latency is the ring's
+	defer runtime.UnlockOSThread()
+	raisePriority()
+	defer n.close()
+	n.startWriter()
+	n.tr.SetMe(n.Self())
+	n.step(ring.Start{})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.left:
+			return nil
+		case <-n.mail.sig:
+		case <-n.waker.C():
+		}
+		// Messages first: a late timer must not accuse what has answered.
+		for _, item := range n.mail.take() {
+			n.handle(item)
+		}
+		n.step(ring.Timer{})
+		if err := n.again(); err != nil {
+			return err
+		}
+	}
+}
+
+func (n *Node) handle(item any) {
+	switch item := item.(type) {
+	case func():
+		item()
+	case verdict:
+		if item.ref>>lifeShift == n.life {
+			n.meter.verdict(item.ref, item.ok)
+			n.step(ring.SendDone{Ref: item.ref & (1<<lifeShift - 1), OK: item.ok})
+		}
+	case savedBy:
+		if item.w == n.writer {
+			n.step(ring.Saved{Ref: item.ref})
+		}
+	case ring.Event:
+		n.step(item)
+	default:
+		panic(fmt.Sprintf("host: %T in the mailbox", item))
+	}
+}
+
+// step gives the machine one event and does what it says.
+func (n *Node) step(ev ring.Event) {
+	if n.m == nil {
+		return // at its end; again() makes a new one
+	}
+	n.apply(n.m.Step(clock.Now(), ev))
+}
+
+// again begins a new life if the last one ended with Restart.
+func (n *Node) again() error {
+	if n.m != nil {
+		return nil
+	}
+	n.stopWriter()
+	n.fetched.drop()
+	if err := n.begin(); err != nil {
+		return fmt.Errorf("host: starting the ring anew: %w", err)
+	}
+	n.startWriter()
+	n.tr.SetMe(n.Self())
+	n.step(ring.Start{})
+	if n.row != nil {
+		n.step(ring.SetRow{Data: n.row})
+	}
+	return nil
+}
+
+// close ends what belongs to the loop.
+func (n *Node) close() {
+	n.setLease(0)
+	n.member.Store(false)
+	close(n.done)
+	n.stopWriter()
+	n.fetched.wait()
+	n.waker.Close()
+	if err := n.disk.Close(); err != nil {
+		n.log.Warn("closing the data folder", slog.Any("err", err))
+	}
+}
+
+// do runs f in the loop and waits for it; false: the node is stopping.
+func (n *Node) do(ctx context.Context, f func()) bool {
+	ran := make(chan struct{})
+	n.mail.put(func() { f(); close(ran) })
+	select {
+	case <-ran:
+		return true
+	case <-n.done:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,252 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rain/ring"
+	"rain/ring/host/clock"
+	"rain/ring/host/disk"
+)
+
+// datagrams is what the node needs of the transport.
+type datagrams interface {
+	Send(to ring.Member, msg []byte, ref uint64)
+	SetMe(me ring.Member)
+}
+
+// bulkCaller gets a connection to another node's service.
+type bulkCaller interface {
+	Call(ctx context.Context, peer ring.NodeID, service string, f func(net.Conn) error) error
+}
+
+// RiderReg says which rider has which number.
+type RiderReg struct {
+	ID    ring.RiderID
+	Rider ring.Rider
+}
+
+// ErrStopped says that the node is stopping.
+var ErrStopped = errors.New("host: the node is stopping")
+
+// Node is a running member of the ring, or one that tries to be.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	riders []RiderReg // ascending by ID
+	blank  map[ring.RiderID][]byte
+	disk   *disk.Disk
+	tr     datagrams
+	bulk   bulkCaller
+	waker  *clock.Waker
+	mail   *mailbox
+	events *eventLog
+	meter  *meter
+
+	onLease func(ring.Instant)
+
+	lease   atomic.Int64
+	me      atomic.Pointer[ring.Member]
+	view    atomic.Pointer[ring.View]
+	member  atomic.Bool
+	rows    atomic.Pointer[[]ring.Row]
+	diskErr atomic.Pointer[string]
+
+	m        *ring.Machine // loop only
+	life     uint64        // counts machines; loop only
+	writer   *writer       // loop only
+	row      []byte        // loop only
+	fetched  fetchState
+	rejoin   ring.Incarnation
+	settling bool // no snapshot for compaction under way
+
+	slots   chan struct{}
+	mu      sync.Mutex
+	nextN   uint64
+	waiting map[uint64]*waiter
+	left    chan struct{}
+	done    chan struct{}
+}
+
+type waiter struct {
+	result []byte
+	index  uint64
+	done   chan error
+}
+
+// Open opens the data folder and loads what is there. Attach must follow before
+// Run. The riders must be in their empty state.
+func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: log, riders: slices.Clone(riders), blank: map[ring.RiderID][]byte{},
+		mail: newMailbox(), events: newEventLog(cfg.Name), meter: newMeter(),
+		slots: make(chan struct{}, 4096), waiting: map[uint64]*waiter{},
+		left: make(chan struct{}), done: make(chan struct{}),
+		onLease: func(ring.Instant) {},
+	}
+	slices.SortFunc(n.riders, func(a, b RiderReg) int { return int(a.ID) - int(b.ID) })
+	for _, r := range n.riders {
+		b, err := snapshotBytes(r.Rider)
+		if err != nil {
+			return nil, fmt.Errorf("host: rider %d: %w", r.ID, err)
+		}
+		n.blank[r.ID] = b
+	}
+	d, err := disk.Open(cfg.Data, cfg.ID, log)
+	if err != nil {
+		return nil, err
+	}
+	n.disk = d
+	if n.waker, err = clock.NewWaker(); err != nil {
+		return nil, errors.Join(fmt.Errorf("host: %w", err), d.Close())
+	}
+	if err := n.begin(); err != nil {
+		n.waker.Close()
+		return nil, errors.Join(err, d.Close())
+	}
+	return n, nil
+}
+
+// Attach gives the node its ways to the others.
+func (n *Node) Attach(tr datagrams, bulk bulkCaller) { n.tr, n.bulk = tr, bulk }
+
+// OnLease sets what is called, in the loop, whenever the lease changes; it must
+// only store a value. Call it before Run.
+func (n *Node) OnLease(f func(until ring.Instant)) { n.onLease = f }
+
+// begin loads the disk and makes a machine with a new incarnation.
+func (n *Node) begin() error {
+	rec, _, err := n.disk.Load()
+	if err != nil {
+		return err
+	}
+	wall := max(time.Now().UnixMicro(), 1)
+	inc, err := n.disk.NextIncarnation(max(uint64(wall), uint64(n.rejoin)+1))
+	if err != nil {
+		return err
+	}
+	if err := n.restoreFromDisk(rec); err != nil {
+		return err
+	}
+	me := ring.Member{ID: n.cfg.ID, Inc: inc}
+	n.rejoin = inc
+	n.me.Store(&me)
+	peers := make([]ring.NodeID, 0, len(n.cfg.Peers))
+	for _, p := range n.cfg.Peers {
+		peers = append(peers, p.ID)
+	}
+	n.m = ring.New(ring.Config{
+		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc),
+	})
+	n.life++
+	return nil
+}
+
+// Self is this node's present identity.
+func (n *Node) Self() ring.Member { return *n.me.Load() }
+
+// Name is the node's name.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// Now is the clock by which leases run.
+func (n *Node) Now() ring.Instant { return clock.Now() }
+
+// LeaseUntil is until when this node may act alone; 0: it may not.
+func (n *Node) LeaseUntil() ring.Instant { return ring.Instant(n.lease.Load()) }
+
+// Primary reports whether this node's lease runs now.
+func (n *Node) Primary() bool { return n.Now() < n.LeaseUntil() }
+
+// Member reports whether this node is a member of the ring, leased or not.
+func (n *Node) Member() bool { return n.member.Load() }
+
+// View is the newest view that was delivered to the riders.
+func (n *Node) View() ring.View {
+	if v := n.view.Load(); v != nil {
+		return *v
+	}
+	return ring.View{}
+}
+
+// Rows are the members' load rows, as last seen on the token.
+func (n *Node) Rows() []ring.Row {
+	if r := n.rows.Load(); r != nil {
+		return *r
+	}
+	return nil
+}
+
+// SetRow puts bytes (at most ring.MaxRow) on the token under this node's name.
+func (n *Node) SetRow(data []byte) {
+	n.mail.put(func() {
+		n.row = data
+		n.step(ring.SetRow{Data: data})
+	})
+}
+
+// Opt says what a Propose waits for.
+type Opt struct {
+	Durable bool // a quorum has it on disk
+	All     bool // every member of the view has applied it
+}
+
+// Propose puts an op on the token and returns the rider's result on this node.
+// Errors: ring.ErrNotPrimary (nothing happened), ring.ErrOutcomeUnknown and the
+// context's (the op may yet happen), ErrStopped.
+func (n *Node) Propose(ctx context.Context, rider ring.RiderID, op []byte, o Opt) ([]byte, error) {
+	select {
+	case n.slots <- struct{}{}:
+		defer func() { <-n.slots }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("host: waiting for a place among %d ops under way: %w", cap(n.slots), ctx.Err())
+	case <-n.done:
+		return nil, ErrStopped
+	}
+	w := &waiter{done: make(chan error, 1)}
+	n.mu.Lock()
+	n.nextN++
+	id := n.nextN
+	n.waiting[id] = w
+	n.mu.Unlock()
+	n.mail.put(ring.Propose{N: id, Rider: rider, Data: op, Durable: o.Durable, All: o.All})
+	select {
+	case err := <-w.done:
+		return w.result, err
+	case <-ctx.Done():
+		n.forget(id)
+		return nil, fmt.Errorf("%w (%w)", ring.ErrOutcomeUnknown, ctx.Err())
+	case <-n.done:
+		n.forget(id)
+		return nil, ErrStopped
+	}
+}
+
+func (n *Node) forget(id uint64) {
+	n.mu.Lock()
+	delete(n.waiting, id)
+	n.mu.Unlock()
+}
+
+// Leave takes this node out of the ring for good: what it held must have been
+// handed over. It returns when the others have gone on without it.
+func (n *Node) Leave(ctx context.Context) error {
+	n.mail.put(ring.Leave{})
+	select {
+	case <-n.left:
+		return nil
+	case <-n.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("host: leaving the ring: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,328 @@
+// Package transport carries the ring's messages between nodes: sealed datagrams
+// (rain/ring/host/seal) with rain/ring/rudp over one UDP socket for each local
+// link. It is a shell: it owns sockets, time and a few goroutines.
+//
+// Guarantees: what Sink.Message is told was sealed by that member, an
+// incarnation of a holder of the cluster key, for this incarnation of this
+// node; it comes at most once, whole, and in the order in which it was sent.
+// Each Send with a ref gets one verdict while Run runs; see rudp for what it
+// means. Datagrams that are forged, replayed, malformed, oversized, of a foreign
+// cluster or of an old incarnation are counted by reason and get no answer.
+//
+// The incarnation of a peer that is known only rises. It is learned from hellos,
+// or from the first sealed datagram of a newer one. A peer that SetPeer has not
+// named is learned from its hello, with the address that it came from: whoever
+// holds the cluster key is trusted.
+//
+// Limits: MaxPeers peers, rudp.MaxLinks paths a peer, MaxDatagram bytes a
+// datagram, maxPending messages to a peer whose incarnation is not known.
+// A datagram that a socket does not take within writePatience is dropped.
+//
+// Paths: with as many addresses as local links, link i leads to address i; else
+// every link to every address of its address family, as far as rudp.MaxLinks
+// goes.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"rain/ring"
+	"rain/ring/host/clock"
+	"rain/ring/host/seal"
+	"rain/ring/rudp"
+)
+
+// Bounds of what strangers and peers can cause.
+const (
+	MaxPeers      = 256
+	MaxDatagram   = 1472 // what fits an Ethernet frame over IPv4
+	maxPending    = 256
+	writePatience = 10 * time.Millisecond
+	socketBuffer  = 4 << 20
+)
+
+// Link is one local end.
+type Link struct {
+	Name   string
+	Listen netip.AddrPort
+}
+
+// Config is what a Transport is told at its start.
+type Config struct {
+	Links []Link
+	// Key is the cluster key, seal.KeySize bytes. OldKeys open what others
+	// still seal with them while a key is being changed.
+	Key     []byte
+	OldKeys [][]byte
+	// SendTimeout is after how much silence a message has failed. Default 30ms;
+	// it is the ring's failure detector: lower finds deaths sooner and mistakes
+	// more pauses for deaths.
+	SendTimeout time.Duration
+	// PingEvery is how often a silent path is measured, and how often a silent
+	// peer gets a hello. Default 200ms.
+	PingEvery time.Duration
+	// Payload is how many bytes of a message one datagram carries. Default 1200.
+	Payload int
+	// OnOutdated, if not nil, is called (by a goroutine of Run, possibly more
+	// than once) when others know a higher incarnation of this node than its
+	// own: it must take one above that and call SetMe.
+	OnOutdated func(known ring.Incarnation)
+}
+
+// DefaultConfig is for a LAN; links and key are missing.
+func DefaultConfig() Config {
+	r := rudp.DefaultConfig()
+	return Config{SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: r.Payload}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var errs []error
+	if len(c.Links) < 1 || len(c.Links) > rudp.MaxLinks {
+		errs = append(errs, fmt.Errorf("transport: %d links; name 1 to %d with [[link]]", len(c.Links), rudp.MaxLinks))
+	}
+	names := map[string]bool{}
+	for _, l := range c.Links {
+		if l.Name == "" || names[l.Name] {
+			errs = append(errs, fmt.Errorf("transport: link %q: each link needs a name of its own", l.Name))
+		}
+		names[l.Name] = true
+		if !l.Listen.IsValid() {
+			errs = append(errs, fmt.Errorf("transport: link %q has no listen address", l.Name))
+		}
+	}
+	if len(c.Key) != seal.KeySize {
+		errs = append(errs, fmt.Errorf("transport: the cluster key has %d bytes, want %d", len(c.Key), seal.KeySize))
+	}
+	if most := MaxDatagram - seal.Overhead - rudp.Overhead; c.Payload > most {
+		errs = append(errs, fmt.Errorf("transport: payload of %d bytes; at most %d fit a datagram", c.Payload, most))
+	}
+	if c.PingEvery < time.Millisecond {
+		errs = append(errs, fmt.Errorf("transport: ping every %v; want at least 1ms", c.PingEvery))
+	}
+	return errors.Join(append(errs, c.conn(1).Validate())...)
+}
+
+// conn is the config of the connection to a peer with so many paths.
+func (c Config) conn(paths int) rudp.Config {
+	r := rudp.DefaultConfig()
+	r.Links, r.SendTimeout, r.PingEvery, r.Payload = paths, c.SendTimeout, c.PingEvery, c.Payload
+	r.MinRTO = min(r.MinRTO, c.SendTimeout/4)
+	r.InitialRTO = max(r.MinRTO, min(r.InitialRTO, c.SendTimeout/3))
+	return r
+}
+
+// Sink takes what comes. Its methods are called by goroutines of Run, for one
+// peer one at a time and in order. They must not block: the next datagram
+// waits for them. They may call the Transport.
+type Sink interface {
+	// Message is called with a message that is the sink's from now on.
+	Message(from ring.Member, msg []byte)
+	Verdict(ref uint64, ok bool)
+}
+
+// Transport is one node's end. All methods may be called from any goroutine.
+type Transport struct {
+	cfg   Config
+	log   *slog.Logger
+	keys  *seal.Keyring
+	socks []*socket
+	waker *clock.Waker
+	sink  Sink
+
+	mu      sync.Mutex
+	me      ring.Member
+	peers   map[ring.NodeID]*peer
+	order   []*peer      // the same, as they came
+	armed   ring.Instant // what the waker is set to; 0: off
+	houseAt ring.Instant // next housekeeping
+	running bool
+	closed  bool
+	faults  map[faultKey]Fault
+	delayed []delayed
+	dropped [reasons]uint64
+	misc    queue // verdicts and news that belong to no peer
+
+	plain, sealed []byte // scratch
+}
+
+type socket struct {
+	name     string
+	conn     *net.UDPConn
+	deadline ring.Instant // of writing, as set
+}
+
+// Open binds the sockets. An address in use is an error that names it. The
+// transport must be run, or closed.
+func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	keys, err := seal.NewKeyring(append([][]byte{cfg.Key}, cfg.OldKeys...)...)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	t := &Transport{
+		cfg: cfg, log: log, keys: keys, me: me,
+		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
+	}
+	for _, l := range cfg.Links {
+		network := "udp"
+		if l.Listen.Addr().Is4() {
+			network = "udp4" // else 0.0.0.0 would listen on IPv6 as well
+		}
+		conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(l.Listen))
+		if err != nil {
+			t.closeSockets()
+			return nil, fmt.Errorf("transport: link %q cannot listen on %s (UDP): %w; is another node running there, or the address not on this host?", l.Name, l.Listen, err)
+		}
+		// A burst of a whole token must fit; the kernel gives less if it likes.
+		_ = conn.SetReadBuffer(socketBuffer)
+		_ = conn.SetWriteBuffer(socketBuffer)
+		t.socks = append(t.socks, &socket{name: l.Name, conn: conn})
+	}
+	if t.waker, err = clock.NewWaker(); err != nil {
+		t.closeSockets()
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	return t, nil
+}
+
+// Addrs are the addresses of the local links, as bound.
+func (t *Transport) Addrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range t.socks {
+		out = append(out, s.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	return out
+}
+
+func (t *Transport) closeSockets() {
+	for _, s := range t.socks {
+		s.conn.Close()
+	}
+}
+
+// Close frees what Open took. Run does it, too.
+func (t *Transport) Close() {
+	t.mu.Lock()
+	was := t.closed
+	t.closed = true
+	t.mu.Unlock()
+	if !was {
+		t.closeSockets()
+		t.waker.Close()
+	}
+}
+
+// Run works until ctx ends, and returns its error. Once only.
+func (t *Transport) Run(ctx context.Context, sink Sink) error {
+	t.sink = sink
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer t.Close() // ends the readers
+	for i := range t.socks {
+		wg.Go(func() { t.read(ctx, i) })
+	}
+	t.mu.Lock()
+	t.running = true
+	t.houseAt = clock.Now()
+	t.arm(t.houseAt)
+	t.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.waker.C():
+			t.tick()
+		}
+	}
+}
+
+// SetMe starts all sessions anew under another incarnation. What was on its way
+// has failed.
+func (t *Transport) SetMe(me ring.Member) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.me == me {
+		return
+	}
+	t.me = me
+	now := clock.Now()
+	for _, p := range t.order {
+		if p.inc != 0 {
+			t.adopt(now, p, p.inc, t.keys.Session(me, ring.Member{ID: p.id, Inc: p.inc}))
+		}
+		t.hello(now, p)
+	}
+}
+
+// SetPeer tells where a peer listens. Its order of addresses is that of its
+// links.
+func (t *Transport) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id == t.me.ID || id == 0 {
+		return
+	}
+	p := t.peers[id]
+	if p == nil {
+		p = t.addPeer(id)
+	}
+	p.configured = true
+	now := clock.Now()
+	t.setPaths(now, p, t.pair(addrs))
+	if p.inc == 0 && t.running {
+		t.hello(now, p)
+	}
+}
+
+// Send sends a message; msg belongs to the transport from now on. To.Inc 0
+// means whichever incarnation is known. With ref 0 no verdict is wanted; else
+// it comes later, never from within Send.
+func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[to.ID]
+	if p == nil || len(p.paths) == 0 || to.Inc != 0 && to.Inc < p.inc || len(p.pending) >= maxPending {
+		t.fail(&t.misc, ref)
+		return
+	}
+	now := clock.Now()
+	if p.inc != 0 && (to.Inc == 0 || to.Inc == p.inc) {
+		t.apply(p, p.conn.Send(now, ref, msg))
+		if len(p.queue.events) > 0 && !p.queue.busy {
+			t.arm(1) // refused at once; the timer's goroutine tells
+		}
+		return
+	}
+	p.pending = append(p.pending, pending{inc: to.Inc, ref: ref, msg: msg, until: now.Add(t.cfg.SendTimeout)})
+	if now >= p.helloAt {
+		t.hello(now, p)
+	}
+	t.arm(p.pendingWake())
+}
+
+// fail queues a verdict of failure, and has the timer's goroutine deliver it.
+func (t *Transport) fail(q *queue, ref uint64) {
+	if ref != 0 {
+		q.events = append(q.events, event{ref: ref})
+		t.arm(1)
+	}
+}
+
+// arm makes sure that tick runs at the instant, or before. A wake-up too early
+// costs less than setting the timer for each message.
+func (t *Transport) arm(at ring.Instant) {
+	if at != 0 && !t.closed && (t.armed == 0 || at < t.armed) {
+		t.armed = at
+		t.waker.Set(at)
+	}
+}

@@ -1,0 +1,335 @@
+package ring
+
+import (
+	"slices"
+	"time"
+)
+
+// busyAfterOp is how long after the last new op an op that is not yet on disks
+// keeps the token fast; a broken disk must not keep the ring busy for ever.
+const busyAfterOp = 2 * time.Second
+
+// holdTime is how long to keep the token that was just accepted.
+func (m *Machine) holdTime() time.Duration {
+	n := 0
+	for _, who := range m.copy.Ring {
+		if !m.suspectOnToken(who) {
+			n++
+		}
+	}
+	n = max(n, 1)
+	if m.working() {
+		return m.t.BusyRotation / time.Duration(n)
+	}
+	return m.t.IdleRotation / time.Duration(n)
+}
+
+// working reports whether somebody waits for the token to go round.
+func (m *Machine) working() bool {
+	t := m.copy
+	switch {
+	case m.news || m.hurried || len(m.pending) > 0 || m.leaving:
+		return true
+	case m.now >= m.busyUntil:
+		return false
+	}
+	return t.Base < t.Last() || t.Stable < t.Last()
+}
+
+// pass adds what this member has to say and sends the token on.
+func (m *Machine) pass() {
+	t := m.copy
+	t.Seq++
+	m.clearSuspects()
+	m.placeSuspects()
+	m.appendView()
+	m.appendOps()
+	m.placeRow()
+	m.hurried = false
+	m.ackMine(t.Seq)
+	m.copyStamp = t.Stamp()
+	m.recount()
+	m.arrived = t.Commit // whoever gets this token gets it with this commit
+	m.passed, m.passedAt = t.Stamp(), m.now
+	m.lastAt = m.now
+	m.settleProposals()
+	m.save(false)
+
+	next := m.next()
+	if next == m.me {
+		m.passToMyself()
+		return
+	}
+	m.holding = false
+	m.starveAt = m.now.Add(m.t.StarveTimeout)
+	if m.cfg.TraceHops {
+		m.trace(Trace{Kind: TracePass, Peer: next, Stamp: t.Stamp()})
+	}
+	out := *t
+	out.Ring, out.Suspects, out.Acks, out.Rows, out.Ops = slices.Clone(t.Ring), slices.Clone(t.Suspects), slices.Clone(t.Acks), slices.Clone(t.Rows), slices.Clone(t.Ops)
+	m.sent = sentToken{to: next, stamp: t.Stamp()}
+	m.sent.last = m.leaving && !m.viewPending() && !m.newest().View.Has(m.me)
+	m.sent.ref = m.sendRef(next, &out)
+}
+
+// passToMyself is the whole rotation of a view in which only this member is to
+// be visited. The lease runs from now if this member alone is a quorum.
+func (m *Machine) passToMyself() {
+	t := m.copy
+	if m.leaving && len(membersOf(m.force())) == 1 {
+		m.eff.Left = true
+		m.trace(Trace{Kind: TraceLeft, Stamp: t.Stamp()})
+		return
+	}
+	alone := func(who Member) bool { return who == m.me }
+	if !quorumOf(m.force(), t.Stable, alone) {
+		// Everybody else is suspected: this token can do nothing more.
+		m.holding = false
+		m.starveAt = m.now
+		return
+	}
+	if m.newest().View.Has(m.me) {
+		m.lease = max(m.lease, m.now.Add(m.t.Lease))
+		m.lastLease, m.isolated = m.now, false
+	}
+	m.news = false
+	m.holding = true
+	m.holdUntil = m.now.Add(m.holdTime())
+}
+
+// next is the member after this one that is to be visited.
+func (m *Machine) next() Member {
+	ring := m.copy.Ring
+	at := slices.Index(ring, m.me)
+	for i := 1; i <= len(ring); i++ {
+		who := ring[(at+i)%len(ring)]
+		if who != m.me && !m.suspectOnToken(who) {
+			return who
+		}
+	}
+	return m.me
+}
+
+func (m *Machine) suspectOnToken(who Member) bool {
+	return slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == who })
+}
+
+// clearSuspects takes from the token those that were heard from since they
+// were suspected.
+func (m *Machine) clearSuspects() {
+	t := m.copy
+	t.Suspects = slices.DeleteFunc(t.Suspects, func(s Suspect) bool {
+		at, ok := m.heard[s.Member]
+		since := Stamp{Epoch: t.Epoch, Seq: s.Seq}
+		if ok && since.Less(at) {
+			m.trace(Trace{Kind: TraceClear, Peer: s.Member, Stamp: t.Stamp()})
+			delete(m.heard, s.Member)
+			delete(m.suspicion, s.Member)
+			return true
+		}
+		return false
+	})
+}
+
+// placeSuspects writes my own suspicions on the token.
+func (m *Machine) placeSuspects() {
+	t := m.copy
+	in := membersOf(m.force())
+	for _, who := range in { // not over the map: its order is chance
+		since, ok := m.suspicion[who]
+		if !ok || m.suspectOnToken(who) {
+			continue
+		}
+		if at, ok := m.heard[who]; ok && since.Less(at) {
+			delete(m.suspicion, who)
+			delete(m.heard, who)
+			continue
+		}
+		t.Suspects = append(t.Suspects, Suspect{Member: who, Seq: t.Seq})
+		m.trace(Trace{Kind: TraceSuspect, Peer: who, Stamp: t.Stamp()})
+		delete(m.suspicion, who)
+	}
+}
+
+// appendView appends one view change if one is called for and none is pending.
+func (m *Machine) appendView() {
+	if m.viewPending() || len(m.views) == 0 {
+		m.waitMade = -1
+		return
+	}
+	cur := m.newest().View
+	var gone []Member
+	for _, s := range m.copy.Suspects {
+		if cur.Has(s.Member) {
+			gone = append(gone, s.Member)
+		}
+	}
+	if !cur.Quorum(func(w Member) bool { return !slices.Contains(gone, w) }) {
+		gone = nil // the rest could never settle it
+	}
+	joining := m.readyJoiners()
+	c := ViewChange{Wait: m.t.Wait()}
+	switch {
+	case len(gone) > 0:
+		if m.waitMade >= 0 {
+			c.Wait = m.waitMade
+		}
+		// A suspect that is back as a newer incarnation is replaced in one change.
+		joining = slices.DeleteFunc(joining, func(j Member) bool {
+			return !slices.ContainsFunc(gone, func(g Member) bool { return g.ID == j.ID })
+		})
+		if len(joining) > 0 {
+			c.Wait = m.t.Wait()
+		}
+		c.Kind, c.Who = CauseFailed, gone
+		c.View = cur.next(func(w Member) bool { return slices.Contains(gone, w) }, joining...)
+	case len(joining) > 0:
+		c.Kind, c.Who, c.Wait = CauseJoin, joining, 0
+		for _, j := range joining {
+			if _, old := cur.ByID(j.ID); old {
+				c.Wait = m.t.Wait()
+			}
+		}
+		c.View = cur.next(nil, joining...)
+	case m.leaving && cur.Has(m.me) && len(cur.Members) > 1:
+		c.Kind, c.Who, c.Wait = CauseLeave, []Member{m.me}, 0
+		c.View = cur.next(func(w Member) bool { return w == m.me })
+	}
+	m.waitMade = -1
+	if len(c.View.Members) > 0 {
+		m.lowerBase(joining)
+		m.appendViewOp(c)
+		m.orderJoiners(joining)
+	}
+}
+
+// appendViewOp puts a view change at the end of the log that I hold.
+func (m *Machine) appendViewOp(c ViewChange) {
+	e := Entry{From: m.me, Rider: RiderViews, N: c.View.Number, Data: encodeViewChange(c)}
+	m.log.append(e)
+	m.copy.Ops = append(m.copy.Ops, e)
+	index := m.log.last()
+	m.views = append(m.views, IndexedView{Index: index, Cold: c.Cold, View: c.View})
+	m.firstAt[index] = m.now
+	m.busyUntil = m.now.Add(busyAfterOp)
+	m.trace(Trace{Kind: TraceView, View: c.View.Number, Num: int64(index), Text: causeText(c)})
+	m.fixRing()
+}
+
+// orderJoiners puts those who join right after this member on the ring.
+func (m *Machine) orderJoiners(joining []Member) {
+	t := m.copy
+	for i := len(joining) - 1; i >= 0; i-- {
+		j := joining[i]
+		delete(m.joiners, j.ID)
+		t.Ring = slices.DeleteFunc(t.Ring, func(w Member) bool { return w == j })
+		at := slices.Index(t.Ring, m.me) + 1
+		t.Ring = slices.Insert(t.Ring, at, j)
+	}
+}
+
+// appendOps puts this member's waiting ops on the token, as far as there is
+// room.
+func (m *Machine) appendOps() {
+	t := m.copy
+	if !m.newest().View.Has(m.me) {
+		return
+	}
+	size := 0
+	for _, e := range t.Ops {
+		size += entryOverhead + len(e.Data)
+	}
+	for _, p := range m.pending {
+		if p.index != 0 {
+			continue
+		}
+		size += entryOverhead + len(p.data)
+		if size > maxOpsBytes || len(t.Ops) >= MaxOps-16 {
+			return // the rest waits for the next visit
+		}
+		e := Entry{From: m.me, N: p.n, Rider: p.rider, Data: p.data}
+		m.log.append(e)
+		t.Ops = append(t.Ops, e)
+		p.index, p.placed = m.log.last(), true
+		m.busyUntil = m.now.Add(busyAfterOp)
+	}
+}
+
+// maxOpsBytes leaves room on the token for ring, acks and rows of MaxMembers.
+const maxOpsBytes = MaxToken - 64<<10
+
+// placeRow writes this member's load row.
+func (m *Machine) placeRow() {
+	t := m.copy
+	i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Member == m.me })
+	switch {
+	case m.row == nil:
+	case i >= 0:
+		t.Rows[i].Data = m.row
+	default:
+		t.Rows = append(t.Rows, Row{Member: m.me, Data: m.row})
+	}
+}
+
+// sendDone is the transport's verdict.
+func (m *Machine) sendDone(ev SendDone) {
+	if m.call.active {
+		m.callSendDone(ev)
+	}
+	m.coldSendDone(ev)
+	if ev.Ref != m.sent.ref || ev.Ref == 0 || m.state != member {
+		return
+	}
+	s := m.sent
+	m.sent.ref = 0
+	if ev.OK {
+		if s.last {
+			m.eff.Left = true
+			m.trace(Trace{Kind: TraceLeft, Stamp: s.stamp})
+		}
+		return
+	}
+	m.tokenFailed(s)
+}
+
+// tokenFailed: the token I sent may or may not have arrived. Nobody else may
+// have it for sure, so whoever is to replace it asks first.
+func (m *Machine) tokenFailed(s sentToken) {
+	if m.holding || m.copyStamp != s.stamp {
+		return // it went round: it was delivered
+	}
+	m.trace(Trace{Kind: TraceSendFailed, Peer: s.to, Stamp: s.stamp})
+	m.suspicion[s.to] = m.copyStamp
+	delete(m.heard, s.to)
+	m.startCall(true)
+}
+
+// onRefused: the receiver did not take my token.
+func (m *Machine) onRefused(from Member, r Refused) {
+	m.hear(r.Promised)
+	if m.state != member || m.holding || m.copyStamp != r.Token || m.sent.to != from && m.sent.ref != 0 {
+		return
+	}
+	m.trace(Trace{Kind: TraceRefused, Peer: from, Stamp: r.Token, Epoch: r.Promised})
+	s := sentToken{to: from, stamp: r.Token}
+	m.sent = sentToken{}
+	switch {
+	case r.Promised > r.Token.Epoch: // my token's time is over; nobody is to blame
+	case r.Copy.Epoch == r.Token.Epoch && !r.Copy.Less(r.Token): // it was delivered before
+	default:
+		m.tokenFailed(s)
+	}
+}
+
+// onHurry: somebody has work. The holder passes on, others tell theirs.
+func (m *Machine) onHurry() {
+	if m.state != member || m.hurried {
+		return
+	}
+	m.hurried = true
+	if m.holding {
+		m.holdUntil = min(m.holdUntil, m.now.Add(m.holdTime()))
+	} else if m.sent.to != (Member{}) {
+		m.send(m.sent.to, Hurry{Epoch: m.copyStamp.Epoch})
+	}
+}

@@ -1,0 +1,388 @@
+package rudp
+
+import "rain/ring"
+
+// The congestion window counts fragments. It starts with what the smallest
+// usual socket buffer takes, and never falls below what keeps a link busy.
+const (
+	startCwnd = 32
+	minCwnd   = 8
+	// reorder is how many fragments sent later over the same link must be
+	// acknowledged before an earlier one counts as lost.
+	reorder = 3
+	// patience is how many send timeouts a message may take at most, however
+	// steadily its fragments are acknowledged.
+	patience = 4
+	// maxSkips bounds how often a peer is told to skip; later data tells it too.
+	maxSkips = 10
+	// maxMessages bounds how many messages wait or fly.
+	maxMessages = 4096
+)
+
+type fragState uint8
+
+const (
+	settled fragState = iota // acknowledged or given up
+	flying
+	missing // to be sent again
+)
+
+// fragment is one fragment that was sent at least once.
+type fragment struct {
+	msg    *message
+	state  fragState
+	tried  uint8 // links, as bits
+	link   uint8 // the last one
+	tries  int
+	number uint64 // of the last transmission, on its link
+	sentAt ring.Instant
+	rtoAt  ring.Instant
+}
+
+type message struct {
+	ref     uint64
+	data    []byte
+	first   uint64 // sequence number of fragment 0
+	count   int
+	sent    int // fragments sent at least once
+	acked   int
+	done    bool
+	queued  ring.Instant
+	clock   ring.Instant // first sent, or last acknowledged in part
+	retryAt ring.Instant // the verdict was put off until then
+	putOff  int          // and so many times; bounded
+}
+
+func (m *message) whole() bool { return m.sent == m.count }
+
+// sender is the sending half. Sequence numbers: base <= next <= end.
+type sender struct {
+	base     uint64 // first fragment of the oldest message that is not done
+	next     uint64 // first fragment never sent
+	end      uint64 // first number not given to a message
+	msgs     []*message
+	frags    [Window]fragment
+	flying   int
+	missing  int
+	bytes    int // of messages not done
+	cwnd     float64
+	ssthresh float64
+	cut      ring.Instant // when cwnd was last cut
+	progress ring.Instant // when anything was last acknowledged
+	peerCum  uint64       // the peer misses this one
+	skipAt   ring.Instant
+	skips    int
+}
+
+func (s *sender) frag(seq uint64) *fragment { return &s.frags[seq%Window] }
+
+func (c *Conn) enqueue(now ring.Instant, ref uint64, msg []byte) {
+	o := &c.out
+	if len(msg) > ring.MaxMessage || o.bytes+len(msg) > c.cfg.MaxQueue || len(o.msgs) >= maxMessages {
+		if ref != 0 {
+			c.eff.Verdicts = append(c.eff.Verdicts, Verdict{Ref: ref})
+		}
+		return
+	}
+	count := max(1, (len(msg)+c.cfg.Payload-1)/c.cfg.Payload)
+	o.msgs = append(o.msgs, &message{ref: ref, data: msg, first: o.end, count: count, queued: now})
+	o.end += uint64(count)
+	o.bytes += len(msg)
+}
+
+// flush sends what is missing, then what is new, as far as the windows allow.
+func (c *Conn) flush(now ring.Instant) {
+	o := &c.out
+	for seq := o.base; o.missing > 0 && seq < o.next && o.flying < int(o.cwnd); seq++ {
+		if f := o.frag(seq); f.state == missing {
+			o.missing--
+			c.transmit(now, seq, f)
+		}
+	}
+	if o.missing > 0 || o.next == o.end {
+		return
+	}
+	for _, m := range o.msgs {
+		if m.done || m.whole() {
+			continue
+		}
+		for m.sent < m.count {
+			seq := m.first + uint64(m.sent)
+			if o.flying >= int(o.cwnd) || seq >= o.base+Window {
+				return
+			}
+			if m.sent == 0 {
+				m.clock = now
+			}
+			m.sent++
+			o.next = seq + 1
+			f := o.frag(seq)
+			*f = fragment{msg: m}
+			c.transmit(now, seq, f)
+		}
+	}
+}
+
+func (c *Conn) transmit(now ring.Instant, seq uint64, f *fragment) {
+	i := c.pick(f)
+	l := &c.links[i]
+	l.sent++
+	f.state, f.link, f.number, f.sentAt = flying, uint8(i), l.sent, now
+	f.tried |= 1 << i
+	f.tries++
+	f.rtoAt = now.Add(c.rto(l, f.tries))
+	c.out.flying++
+	n := int(seq - f.msg.first)
+	from := n * c.cfg.Payload
+	p := packet{
+		flags: flagLive | flagData, live: c.out.base, seq: seq, frag: uint16(n), count: uint16(f.msg.count),
+		payload: f.msg.data[from:min(from+c.cfg.Payload, len(f.msg.data))],
+	}
+	if c.in.owed {
+		p.flags |= flagAck
+		c.in.fill(&p)
+	}
+	c.emit(p, i)
+}
+
+// acked takes the peer's acknowledgement.
+func (c *Conn) acked(now ring.Instant, from int, p *packet) {
+	o := &c.out
+	if p.cum > o.next {
+		return // of what was never sent: a liar, or nonsense
+	}
+	o.peerCum = max(o.peerCum, p.cum)
+	if o.peerCum >= o.base {
+		o.skipAt = 0
+	}
+	var last *fragment
+	n := 0
+	take := func(seq uint64) {
+		if f := o.frag(seq); f.state != settled {
+			n++
+			c.settle(now, f)
+			if f.tried&(1<<from) != 0 && (last == nil || f.sentAt >= last.sentAt) {
+				last = f
+			}
+		}
+	}
+	for seq := o.base; seq < min(p.cum, o.next); seq++ {
+		take(seq)
+	}
+	for w := range p.words {
+		for bits, i := p.bits[w], 0; bits != 0; bits, i = bits>>1, i+1 {
+			if seq := p.cum + 1 + uint64(64*w+i); bits&1 != 0 && seq >= o.base && seq < o.next {
+				take(seq)
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	o.progress = now
+	if last != nil {
+		l := &c.links[from]
+		l.answered(now)
+		if last.tries == 1 { // else it is not known which one was answered
+			l.sample(now.Sub(last.sentAt))
+		}
+	}
+	c.grow(n)
+	c.detectLoss(now)
+	c.popDone(now)
+}
+
+// settle counts one fragment as acknowledged.
+func (c *Conn) settle(now ring.Instant, f *fragment) {
+	o := &c.out
+	o.release(f)
+	l := &c.links[f.link]
+	l.acked = max(l.acked, f.number)
+	m := f.msg
+	m.acked++
+	m.clock = now
+	m.retryAt = 0
+	if m.acked == m.count && !m.done {
+		c.resolve(m, true)
+	}
+}
+
+func (s *sender) release(f *fragment) {
+	switch f.state {
+	case flying:
+		s.flying--
+	case missing:
+		s.missing--
+	}
+	f.state = settled
+}
+
+func (c *Conn) resolve(m *message, ok bool) {
+	m.done = true
+	c.out.bytes -= len(m.data)
+	m.data = nil
+	if m.ref != 0 {
+		c.eff.Verdicts = append(c.eff.Verdicts, Verdict{Ref: m.ref, OK: ok})
+	}
+}
+
+// grow widens the window, but only if it was the window that held us back.
+func (c *Conn) grow(n int) {
+	o := &c.out
+	if o.flying+n < int(o.cwnd)/2 {
+		return
+	}
+	if o.cwnd < o.ssthresh {
+		o.cwnd += float64(n)
+	} else {
+		o.cwnd += float64(n) / o.cwnd
+	}
+	o.cwnd = min(o.cwnd, Window)
+}
+
+// lose marks a fragment for another try; one burst of losses cuts the window once.
+func (c *Conn) lose(now ring.Instant, f *fragment) {
+	o := &c.out
+	f.state = missing
+	o.flying--
+	o.missing++
+	c.links[f.link].lost()
+	if f.sentAt > o.cut {
+		o.cwnd = max(o.cwnd/2, minCwnd)
+		o.ssthresh = o.cwnd
+		o.cut = now
+	}
+}
+
+func (c *Conn) detectLoss(now ring.Instant) {
+	o := &c.out
+	if o.flying == 0 {
+		return
+	}
+	for seq := o.base; seq < o.next; seq++ {
+		f := o.frag(seq)
+		if f.state != flying {
+			continue
+		}
+		// Also overdue: links that reorder must not cost a second copy of all.
+		if l := &c.links[f.link]; f.number+reorder <= l.acked && now.Sub(f.sentAt) > l.srtt+2*l.rttvar {
+			c.lose(now, f)
+		}
+	}
+}
+
+// popDone moves base over what is done, and has the peer told if it still waits
+// for something given up.
+func (c *Conn) popDone(now ring.Instant) {
+	o := &c.out
+	n := 0
+	for n < len(o.msgs) && o.msgs[n].done {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	clear(o.msgs[:n])
+	o.msgs = o.msgs[n:]
+	if len(o.msgs) == 0 {
+		o.msgs = nil
+		o.base = o.end
+	} else {
+		o.base = o.msgs[0].first
+	}
+	o.next = max(o.next, o.base)
+	if o.peerCum < o.base && o.skipAt == 0 {
+		o.skips = 0
+		o.skipAt = now
+	}
+}
+
+// deadline is when the message fails if nothing is heard until then.
+func (c *Conn) deadline(m *message) ring.Instant {
+	from := max(m.queued, m.clock)
+	if !m.whole() {
+		from = max(from, c.out.progress)
+	}
+	at := min(from.Add(c.cfg.SendTimeout), m.queued.Add(patience*c.cfg.SendTimeout))
+	return max(at, m.retryAt)
+}
+
+// expire does what is due at the sending half.
+func (c *Conn) expire(now ring.Instant) {
+	o := &c.out
+	if o.flying > 0 {
+		for seq := o.base; seq < o.next; seq++ {
+			if f := o.frag(seq); f.state == flying && f.rtoAt <= now {
+				c.links[f.link].fails++
+				c.lose(now, f)
+			}
+		}
+	}
+	failed := false
+	for _, m := range o.msgs {
+		if m.done || c.deadline(m) > now {
+			continue
+		}
+		if again := c.lastTry(now, m); again != 0 && m.putOff < MaxLinks {
+			m.retryAt = again
+			m.putOff++
+			continue
+		}
+		c.giveUp(m)
+		failed = true
+	}
+	if failed {
+		o.cwnd, o.ssthresh = startCwnd, Window // what was learned is of another time
+		c.popDone(now)
+	}
+	if o.skipAt != 0 && o.skipAt <= now {
+		c.skip(now)
+	}
+}
+
+// lastTry says until when a verdict must wait, because a fragment has not been
+// on all links yet, or was on the last one only a moment ago; 0: no wait. It
+// makes the difference when this process was asleep past the deadline: the
+// acknowledgement may lie in the socket.
+func (c *Conn) lastTry(now ring.Instant, m *message) ring.Instant {
+	var until ring.Instant
+	for i := range m.sent {
+		f := c.out.frag(m.first + uint64(i))
+		if f.state == settled {
+			continue
+		}
+		grace := min(c.cfg.MinRTO, c.cfg.SendTimeout/4)
+		if all := uint8(1<<len(c.links) - 1); f.tried&all != all || f.state == missing && now.Sub(f.sentAt) > c.cfg.SendTimeout/2 {
+			until = max(until, now.Add(grace))
+		} else if last := f.sentAt.Add(grace); last > now {
+			until = max(until, last)
+		}
+	}
+	return until
+}
+
+func (c *Conn) giveUp(m *message) {
+	for i := range m.sent {
+		c.out.release(c.out.frag(m.first + uint64(i)))
+	}
+	c.resolve(m, false)
+}
+
+// skip tells the peer what not to wait for, with growing pauses.
+func (c *Conn) skip(now ring.Instant) {
+	o := &c.out
+	if o.skips == maxSkips || o.peerCum >= o.base {
+		o.skipAt = 0
+		return
+	}
+	best := 0
+	for i := range c.links {
+		if c.links[i].score() < c.links[best].score() {
+			best = i
+		}
+	}
+	link := (best + o.skips) % len(c.links)
+	c.emit(packet{flags: flagLive, live: o.base}, link)
+	o.skipAt = now.Add(c.cfg.InitialRTO << min(o.skips, 6))
+	o.skips++
+}

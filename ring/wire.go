@@ -1,0 +1,404 @@
+package ring
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Wire format, version 1. Big-endian throughout.
+//
+//	message   version u8 | kind u8 | body
+//	member    id u32 | incarnation u64
+//	stamp     epoch u64 | seq u64
+//	bytes     length u32 | that many bytes
+//	list      count u16 | items          (ops: count u32)
+//	view      number u64 | list of (member | since u64)
+//	entry     member | n u64 | rider u8 | bytes
+//
+// A message parses in exactly one way and is written back byte for byte. A
+// parser never allocates more than a small multiple of what it was given.
+
+// WireVersion is the version of the message format that this program speaks.
+const WireVersion = 1
+
+// ErrMalformed says that bytes are no message of this version.
+var ErrMalformed = errors.New("ring: malformed message")
+
+type writer struct{ b []byte }
+
+func (w *writer) u8(v uint8)   { w.b = append(w.b, v) }
+func (w *writer) u16(v uint16) { w.b = binary.BigEndian.AppendUint16(w.b, v) }
+func (w *writer) u32(v uint32) { w.b = binary.BigEndian.AppendUint32(w.b, v) }
+func (w *writer) u64(v uint64) { w.b = binary.BigEndian.AppendUint64(w.b, v) }
+func (w *writer) bool(v bool) {
+	if v {
+		w.u8(1)
+	} else {
+		w.u8(0)
+	}
+}
+func (w *writer) bytes(b []byte)  { w.u32(uint32(len(b))); w.b = append(w.b, b...) }
+func (w *writer) member(m Member) { w.u32(uint32(m.ID)); w.u64(uint64(m.Inc)) }
+func (w *writer) stamp(s Stamp)   { w.u64(uint64(s.Epoch)); w.u64(s.Seq) }
+func (w *writer) members(l []Member) {
+	w.u16(uint16(len(l)))
+	for _, m := range l {
+		w.member(m)
+	}
+}
+
+func (w *writer) view(v View) {
+	w.u64(v.Number)
+	w.u16(uint16(len(v.Members)))
+	for _, m := range v.Members {
+		w.member(m.Member)
+		w.u64(m.Since)
+	}
+}
+
+func (w *writer) entry(e Entry) {
+	w.member(e.From)
+	w.u64(e.N)
+	w.u8(uint8(e.Rider))
+	w.bytes(e.Data)
+}
+
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || n < 0 || n > len(r.b) {
+		r.bad = true
+		return nil
+	}
+	p := r.b[:n:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) u8() uint8 {
+	if p := r.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *reader) u16() uint16 {
+	if p := r.take(2); p != nil {
+		return binary.BigEndian.Uint16(p)
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	if p := r.take(4); p != nil {
+		return binary.BigEndian.Uint32(p)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if p := r.take(8); p != nil {
+		return binary.BigEndian.Uint64(p)
+	}
+	return 0
+}
+
+func (r *reader) bool() bool {
+	v := r.u8()
+	if v > 1 {
+		r.bad = true
+	}
+	return v == 1
+}
+
+func (r *reader) bytes(limit int) []byte {
+	n := r.u32()
+	if n > uint32(limit) {
+		r.bad = true
+		return nil
+	}
+	if n == 0 {
+		return nil
+	}
+	return append([]byte(nil), r.take(int(n))...)
+}
+
+func (r *reader) member() Member { return Member{NodeID(r.u32()), Incarnation(r.u64())} }
+func (r *reader) stamp() Stamp   { return Stamp{Epoch(r.u64()), r.u64()} }
+
+// count reads a list's length and refuses one that its bytes cannot hold.
+func (r *reader) count(limit, itemSize int) int {
+	n := int(r.u16())
+	if n > limit || n*itemSize > len(r.b) {
+		r.bad = true
+		return 0
+	}
+	return n
+}
+
+func (r *reader) view() View {
+	v := View{Number: r.u64()}
+	n := r.count(MaxMembers, 20)
+	for i := range n {
+		m := ViewMember{Member: r.member(), Since: r.u64()}
+		if i > 0 && m.ID <= v.Members[i-1].ID {
+			r.bad = true
+			return v
+		}
+		v.Members = append(v.Members, m)
+	}
+	return v
+}
+
+func (r *reader) entry() Entry {
+	return Entry{From: r.member(), N: r.u64(), Rider: RiderID(r.u8()), Data: r.bytes(MaxOp)}
+}
+
+func (w *writer) token(t *Token) {
+	w.stamp(t.Stamp())
+	w.u64(t.Base)
+	w.u64(t.Commit)
+	w.u64(t.Stable)
+	w.members(t.Ring)
+	w.u16(uint16(len(t.Suspects)))
+	for _, s := range t.Suspects {
+		w.member(s.Member)
+		w.u64(s.Seq)
+	}
+	w.u16(uint16(len(t.Acks)))
+	for _, a := range t.Acks {
+		w.member(a.Member)
+		w.u64(a.Ack)
+		w.u64(a.Dur)
+		w.u64(a.Seen)
+	}
+	w.u16(uint16(len(t.Rows)))
+	for _, l := range t.Rows {
+		w.member(l.Member)
+		w.bytes(l.Data)
+	}
+	w.u32(uint32(len(t.Ops)))
+	for _, e := range t.Ops {
+		w.entry(e)
+	}
+}
+
+func (r *reader) token() *Token {
+	s := r.stamp()
+	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.u64(), Commit: r.u64(), Stable: r.u64()}
+	for range r.count(MaxMembers, 12) {
+		t.Ring = append(t.Ring, r.member())
+	}
+	for range r.count(MaxMembers, 20) {
+		t.Suspects = append(t.Suspects, Suspect{r.member(), r.u64()})
+	}
+	for range r.count(MaxMembers, 36) {
+		t.Acks = append(t.Acks, Ack{r.member(), r.u64(), r.u64(), r.u64()})
+	}
+	for range r.count(MaxMembers, 16) {
+		t.Rows = append(t.Rows, Row{r.member(), r.bytes(MaxRow)})
+	}
+	n := r.u32()
+	if n > MaxOps || int(n)*entryOverhead > len(r.b) {
+		r.bad = true
+		return t
+	}
+	for range n {
+		t.Ops = append(t.Ops, r.entry())
+	}
+	if t.Base > 1<<62 || t.Commit > t.Last() || t.Stable > t.Commit {
+		r.bad = true
+	}
+	return t
+}
+
+const entryOverhead = 12 + 8 + 1 + 4
+
+// AppendMessage appends m's bytes to b.
+func AppendMessage(b []byte, m Message) []byte {
+	w := writer{b}
+	w.u8(WireVersion)
+	w.u8(uint8(m.kind()))
+	switch m := m.(type) {
+	case *Token:
+		w.token(m)
+	case Call:
+		w.u64(uint64(m.Epoch))
+		w.stamp(m.Copy)
+		w.u64(m.Settled)
+		w.bool(m.Probe)
+	case Grant:
+		w.u64(uint64(m.Epoch))
+		w.bool(m.Probe)
+		w.u64(uint64(m.Age))
+	case Deny:
+		w.u64(uint64(m.Epoch))
+		w.u64(uint64(m.Promised))
+		w.stamp(m.Copy)
+		w.bool(m.Probe)
+	case Out:
+		w.view(m.View)
+	case Refused:
+		w.stamp(m.Token)
+		w.u64(uint64(m.Promised))
+		w.stamp(m.Copy)
+	case Seek:
+		w.u32(m.Generation)
+		w.u64(m.Index)
+		w.u64(uint64(m.DiskEpoch))
+		w.u64(m.DiskLast)
+		w.u64(uint64(m.Promise))
+		w.bool(m.Founder)
+	case Welcome:
+		w.stamp(m.Copy)
+		w.u64(m.View)
+		w.u64(uint64(m.Above))
+	case ColdCall:
+		w.u64(uint64(m.Epoch))
+		w.u64(uint64(m.DiskEpoch))
+		w.u64(m.DiskLast)
+	case ColdGrant:
+		w.u64(uint64(m.Epoch))
+	case ColdDeny:
+		w.u64(uint64(m.Epoch))
+		w.u64(uint64(m.Promise))
+		w.u64(uint64(m.DiskEpoch))
+		w.u64(m.DiskLast)
+	case ColdMade:
+		w.u64(uint64(m.Epoch))
+	case Hurry:
+		w.u64(uint64(m.Epoch))
+	default:
+		panic(fmt.Sprintf("ring: no wire form for %T", m)) // a bug here
+	}
+	return w.b
+}
+
+// ParseMessage reads one message. It keeps nothing of b.
+func ParseMessage(b []byte) (Message, error) {
+	r := &reader{b: b}
+	if v := r.u8(); v != WireVersion {
+		return nil, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, WireVersion)
+	}
+	k := kind(r.u8())
+	m := r.body(k)
+	if m == nil || r.bad || len(r.b) != 0 {
+		return nil, fmt.Errorf("%w: kind %d, %d bytes", ErrMalformed, k, len(b))
+	}
+	return m, nil
+}
+
+func (r *reader) body(k kind) Message {
+	switch k {
+	case kindToken:
+		return r.token()
+	case kindCall:
+		return Call{Epoch(r.u64()), r.stamp(), r.u64(), r.bool()}
+	case kindGrant:
+		return Grant{Epoch(r.u64()), r.bool(), r.duration()}
+	case kindDeny:
+		return Deny{Epoch(r.u64()), Epoch(r.u64()), r.stamp(), r.bool()}
+	case kindOut:
+		return Out{r.view()}
+	case kindRefused:
+		return Refused{r.stamp(), Epoch(r.u64()), r.stamp()}
+	case kindSeek:
+		return Seek{r.u32(), r.u64(), Epoch(r.u64()), r.u64(), Epoch(r.u64()), r.bool()}
+	case kindWelcome:
+		return Welcome{r.stamp(), r.u64(), Incarnation(r.u64())}
+	case kindColdCall:
+		return ColdCall{Epoch(r.u64()), Epoch(r.u64()), r.u64()}
+	case kindColdGrant:
+		return ColdGrant{Epoch(r.u64())}
+	case kindColdDeny:
+		return ColdDeny{Epoch(r.u64()), Epoch(r.u64()), Epoch(r.u64()), r.u64()}
+	case kindColdMade:
+		return ColdMade{Epoch(r.u64())}
+	case kindHurry:
+		return Hurry{Epoch(r.u64())}
+	}
+	return nil
+}
+
+func (r *reader) duration() time.Duration {
+	v := r.u64()
+	if v > uint64(24*time.Hour) {
+		r.bad = true
+	}
+	return time.Duration(v)
+}
+
+// encodeViewChange is the Data of a RiderViews entry.
+func encodeViewChange(c ViewChange) []byte {
+	var w writer
+	w.view(c.View)
+	w.u64(uint64(c.Wait))
+	w.bool(c.Cold)
+	w.u8(uint8(c.Kind))
+	w.members(c.Who)
+	return w.b
+}
+
+// ParseViewChange reads the Data of a RiderViews entry.
+func ParseViewChange(b []byte) (ViewChange, error) {
+	r := &reader{b: b}
+	c := ViewChange{View: r.view(), Wait: r.duration(), Cold: r.bool(), Kind: CauseKind(r.u8())}
+	for range r.count(MaxMembers, 12) {
+		c.Who = append(c.Who, r.member())
+	}
+	if r.bad || len(r.b) != 0 || len(c.View.Members) == 0 {
+		return ViewChange{}, fmt.Errorf("%w: view change", ErrMalformed)
+	}
+	return c, nil
+}
+
+// AppendHeader appends a snapshot header's bytes: stamp, index, stable, list of
+// (index u64 | cold u8 | view).
+func AppendHeader(b []byte, h SnapshotHeader) []byte {
+	w := writer{b}
+	w.stamp(h.Stamp)
+	w.u64(h.Index)
+	w.u64(h.Stable)
+	w.u16(uint16(len(h.Views)))
+	for _, v := range h.Views {
+		w.u64(v.Index)
+		w.bool(v.Cold)
+		w.view(v.View)
+	}
+	return w.b
+}
+
+// ParseHeader reads what AppendHeader wrote.
+func ParseHeader(b []byte) (SnapshotHeader, error) {
+	r := &reader{b: b}
+	h := SnapshotHeader{Stamp: r.stamp(), Index: r.u64(), Stable: r.u64()}
+	for range r.count(2, 19) {
+		h.Views = append(h.Views, IndexedView{r.u64(), r.bool(), r.view()})
+	}
+	if r.bad || len(r.b) != 0 {
+		return SnapshotHeader{}, fmt.Errorf("%w: snapshot header", ErrMalformed)
+	}
+	return h, nil
+}
+
+// AppendEntry appends an entry's bytes, as they stand on the token and on disk.
+func AppendEntry(b []byte, e Entry) []byte {
+	w := writer{b}
+	w.entry(e)
+	return w.b
+}
+
+// ParseEntry reads what AppendEntry wrote.
+func ParseEntry(b []byte) (Entry, error) {
+	r := &reader{b: b}
+	e := r.entry()
+	if r.bad || len(r.b) != 0 {
+		return Entry{}, fmt.Errorf("%w: entry", ErrMalformed)
+	}
+	return e, nil
+}

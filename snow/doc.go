@@ -1,0 +1,22 @@
+// Package snow is the web server of a node: it serves the sites that package
+// site finds in the content store, on the node's own addresses and on the VIPs
+// that it holds.
+//
+// A request's way: framing checks (strict.go) -> lease check, on a VIP only ->
+// host and path (target.go) -> a mounted handler, or site -> file -> httpfile.
+//
+// Guarantees: on a VIP nothing is answered unless the lease runs and the node
+// acts for the VIP; a late lease is waited for up to LeaseWait, then the
+// connection is closed without a byte. After a planned hand-over the requests of
+// connections that were served before are answered, with Connection: close. A
+// response that has begun goes on: its bytes are pinned by their hash.
+// Each request sees one version of one site, whole. Malformed requests get a 4xx
+// and the connection is closed. A client that takes no byte for WriteStall is
+// dropped, one that sends too slowly gets 408.
+//
+// Limits: HTTP/1.0 and 1.1; sites by GET, HEAD and OPTIONS; MaxURI bytes of
+// request target, MaxHeaders header lines, HeaderBytes of header in all; bodies
+// of GET, HEAD and OPTIONS up to MaxGetBody, others up to Config.MaxBody.
+//
+// Source: RFC 9110, RFC 9112.
+package snow

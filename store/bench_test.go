@@ -1,0 +1,55 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"sync/atomic"
+	"testing"
+)
+
+// benchPut puts bodies of their own from 16 clients at three nodes, with real
+// syncs and pipes for connections.
+func benchPut(b *testing.B, size int) {
+	c := newCluster(b, 3)
+	nodes := c.all()
+	if _, err := nodes[0].s.CreateBucket(b.Context(), "bucket"); err != nil {
+		b.Fatal(err)
+	}
+	var seq atomic.Uint64
+	b.SetBytes(int64(size))
+	b.ResetTimer()
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		body := make([]byte, size)
+		for pb.Next() {
+			i := seq.Add(1)
+			binary.BigEndian.PutUint64(body, i)
+			key := string(binary.BigEndian.AppendUint64([]byte("k"), i%100+0x3030303030303030))
+			if _, _, err := nodes[i%3].s.Put(context.Background(), "bucket", key, bytes.NewReader(body), PutOptions{}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+}
+
+func BenchmarkOpenSmall(b *testing.B) {
+	c := newCluster(b, 1)
+	n := c.all()[0]
+	if _, err := n.s.CreateBucket(b.Context(), "bucket"); err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := n.s.Put(b.Context(), "bucket", "k", bytes.NewReader(make([]byte, 1024)), PutOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		o, err := n.s.Open(context.Background(), "bucket", "k")
+		if err != nil || len(o.Body.Bytes()) != 1024 {
+			b.Fatal(err)
+		}
+		_ = o.Body.Close()
+	}
+}

@@ -1,0 +1,186 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"rain/ring"
+)
+
+const formatVersion = 1
+
+type opKind uint8
+
+const (
+	opBucket opKind = 1
+	opPut    opKind = 2
+	opDelete opKind = 3
+)
+
+const (
+	flagIfAbsent = 1
+	flagIfMatch  = 2
+)
+
+// AnyTag as IfMatch asks only that the key is there.
+const AnyTag = "*"
+
+// Cond is what must hold when the op is applied. The zero Cond always holds.
+type Cond struct {
+	IfAbsent bool
+	IfMatch  string // an ETag with its quotes, or AnyTag
+}
+
+// Outcome says what an op did.
+type Outcome uint8
+
+// Outcomes of ops.
+const (
+	Created      Outcome = 1 // a new key or bucket
+	Replaced     Outcome = 2
+	Deleted      Outcome = 3
+	Exists       Outcome = 4 // the bucket is there already: nothing changed
+	CondFailed   Outcome = 5
+	NoBucket     Outcome = 6
+	NoObject     Outcome = 7
+	Malformed    Outcome = 8
+	TooMany      Outcome = 9 // buckets
+	lastOutcome          = TooMany
+	minResultLen         = 11
+)
+
+// Result is the outcome of an op and the key's version and ETag after it.
+type Result struct {
+	Outcome Outcome
+	Version uint64
+	ETag    string
+}
+
+// op is a parsed op.
+type op struct {
+	kind   opKind
+	bucket string
+	n, k   uint16
+	key    string
+	cond   Cond
+	rec    *Record
+}
+
+// EncodeBucket makes the op that makes a bucket with code (n, k); 0, 0: the
+// cluster's own.
+func EncodeBucket(bucket string, n, k uint16) ([]byte, error) {
+	if err := CheckBucket(bucket); err != nil {
+		return nil, err
+	}
+	return (&op{kind: opBucket, bucket: bucket, n: n, k: k}).append(nil), nil
+}
+
+// EncodePut makes the op that puts a record under a key. The record's Version,
+// ETag and Hex do not travel.
+func EncodePut(bucket, key string, c Cond, rec Record) ([]byte, error) {
+	if err := checkOp(bucket, key, c); err != nil {
+		return nil, err
+	}
+	if err := rec.check(); err != nil {
+		return nil, err
+	}
+	b := (&op{kind: opPut, bucket: bucket, key: key, cond: c, rec: &rec}).append(nil)
+	if len(b) > ring.MaxOp {
+		return nil, fmt.Errorf("catalog: put of %s/%s: %w", bucket, key, ring.ErrOpTooLarge)
+	}
+	return b, nil
+}
+
+// EncodeDelete makes the op that deletes a key.
+func EncodeDelete(bucket, key string, c Cond) ([]byte, error) {
+	if err := checkOp(bucket, key, c); err != nil {
+		return nil, err
+	}
+	return (&op{kind: opDelete, bucket: bucket, key: key, cond: c}).append(nil), nil
+}
+
+func checkOp(bucket, key string, c Cond) error {
+	if err := CheckBucket(bucket); err != nil {
+		return err
+	}
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	if len(c.IfMatch) > 255 {
+		return fmt.Errorf("catalog: an ETag of %d bytes; 255 are allowed", len(c.IfMatch))
+	}
+	return nil
+}
+
+func (o *op) append(b []byte) []byte {
+	b = append(b, formatVersion, byte(o.kind))
+	b = appendStr8(b, o.bucket)
+	if o.kind == opBucket {
+		b = binary.BigEndian.AppendUint16(b, o.n)
+		return binary.BigEndian.AppendUint16(b, o.k)
+	}
+	b = appendStr16(b, o.key)
+	var flags byte
+	if o.cond.IfAbsent {
+		flags |= flagIfAbsent
+	}
+	if o.cond.IfMatch != "" {
+		flags |= flagIfMatch
+	}
+	b = append(b, flags)
+	if o.cond.IfMatch != "" {
+		b = appendStr8(b, o.cond.IfMatch)
+	}
+	if o.kind == opPut {
+		b = o.rec.appendTo(b)
+	}
+	return b
+}
+
+// parseOp reads an op. What it accepts, append writes back byte for byte.
+func parseOp(b []byte) (*op, error) {
+	r := &reader{b: b}
+	if r.u8() != formatVersion {
+		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
+	}
+	o := &op{kind: opKind(r.u8()), bucket: r.str8()}
+	switch o.kind {
+	case opBucket:
+		o.n, o.k = r.u16(), r.u16()
+	case opPut, opDelete:
+		o.key = r.str16()
+		flags := r.u8()
+		o.cond.IfAbsent = flags&flagIfAbsent != 0
+		if flags&flagIfMatch != 0 {
+			o.cond.IfMatch = r.str8()
+			r.bad = r.bad || o.cond.IfMatch == ""
+		}
+		r.bad = r.bad || flags > flagIfAbsent|flagIfMatch || CheckKey(o.key) != nil
+		if o.kind == opPut {
+			o.rec = r.record()
+		}
+	default:
+		r.bad = true
+	}
+	if r.bad || len(r.b) != 0 || CheckBucket(o.bucket) != nil {
+		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
+	}
+	return o, nil
+}
+
+func (r Result) append(b []byte) []byte {
+	b = append(b, formatVersion, byte(r.Outcome))
+	b = binary.BigEndian.AppendUint64(b, r.Version)
+	return appendStr8(b, r.ETag)
+}
+
+// ParseResult reads what Apply returned.
+func ParseResult(b []byte) (Result, error) {
+	r := &reader{b: b}
+	v := r.u8()
+	res := Result{Outcome: Outcome(r.u8()), Version: r.u64(), ETag: r.str8()}
+	if r.bad || len(r.b) != 0 || v != formatVersion || res.Outcome < Created || res.Outcome > lastOutcome {
+		return Result{}, fmt.Errorf("catalog: result: %w", ErrMalformed)
+	}
+	return res, nil
+}

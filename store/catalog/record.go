@@ -1,0 +1,163 @@
+package catalog
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Sum is the SHA-256 of a body.
+type Sum [sha256.Size]byte
+
+func (s Sum) String() string { return hex.EncodeToString(s[:]) }
+
+// ErrMalformed says that bytes are no op, result or snapshot of this version.
+var ErrMalformed = errors.New("malformed, or of another version of the program")
+
+// Record is one version of an object. It is never changed once it is in a
+// table, nor may its Meta be.
+type Record struct {
+	Version  uint64 // index of the op that made it
+	Sum      Sum
+	Size     int64
+	Modified int64 // Unix seconds
+	N, K     uint16
+	Type     string
+	Meta     map[string]string
+
+	ETag string // strong, with its quotes; derived from Sum and Type
+	Hex  string // Sum in hex; derived
+}
+
+// check holds a record to the limits.
+func (r *Record) check() error {
+	total := 0
+	for k, v := range r.Meta {
+		total += len(k) + len(v)
+		if k == "" || len(k) > MaxMetaName {
+			return fmt.Errorf("catalog: metadata name %.40q has %d bytes; 1 to %d are allowed", k, len(k), MaxMetaName)
+		}
+	}
+	switch {
+	case r.Size < 0 || r.Size > maxSize:
+		return fmt.Errorf("catalog: size %d is out of range", r.Size)
+	case len(r.Type) > MaxType:
+		return fmt.Errorf("catalog: content type of %d bytes; %d are allowed", len(r.Type), MaxType)
+	case len(r.Meta) > MaxMeta || total > MaxMetaBytes:
+		return fmt.Errorf("catalog: %d entries of metadata with %d bytes; %d entries, %d bytes are allowed", len(r.Meta), total, MaxMeta, MaxMetaBytes)
+	}
+	return nil
+}
+
+// derive fills in the fields that follow from the others.
+func (r *Record) derive() {
+	h := sha256.New()
+	h.Write(r.Sum[:])
+	h.Write([]byte(r.Type))
+	var d Sum
+	h.Sum(d[:0])
+	b := make([]byte, 0, 34+64)
+	b = append(b, '"')
+	b = hex.AppendEncode(b, d[:16])
+	b = append(b, '"')
+	b = hex.AppendEncode(b, r.Sum[:])
+	s := string(b) // one string for both
+	r.ETag, r.Hex = s[:34], s[34:]
+}
+
+func appendStr8(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
+
+func appendStr16(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+// appendTo writes the record's bytes, without its version.
+func (r *Record) appendTo(b []byte) []byte {
+	b = append(b, r.Sum[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Size))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Modified))
+	b = binary.BigEndian.AppendUint16(b, r.N)
+	b = binary.BigEndian.AppendUint16(b, r.K)
+	b = appendStr8(b, r.Type)
+	b = append(b, byte(len(r.Meta)))
+	for _, k := range slices.Sorted(maps.Keys(r.Meta)) {
+		b = appendStr16(appendStr8(b, k), r.Meta[k])
+	}
+	return b
+}
+
+// reader takes fields off the front of b. After the first fault bad is set and
+// all that follows is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || n > len(r.b) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) u8() byte {
+	if p := r.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *reader) u16() uint16 {
+	if p := r.take(2); p != nil {
+		return binary.BigEndian.Uint16(p)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if p := r.take(8); p != nil {
+		return binary.BigEndian.Uint64(p)
+	}
+	return 0
+}
+
+func (r *reader) str8() string  { return string(r.take(int(r.u8()))) }
+func (r *reader) str16() string { return string(r.take(int(r.u16()))) }
+
+// record reads what appendTo wrote, and nothing that it would write otherwise.
+func (r *reader) record() *Record {
+	rec := &Record{}
+	copy(rec.Sum[:], r.take(len(rec.Sum)))
+	rec.Size = int64(r.u64())
+	rec.Modified = int64(r.u64())
+	rec.N = r.u16()
+	rec.K = r.u16()
+	rec.Type = r.str8()
+	count := int(r.u8())
+	last := ""
+	for i := 0; i < count && !r.bad; i++ {
+		k, v := r.str8(), r.str16()
+		if r.bad || k <= last {
+			r.bad = true
+			break
+		}
+		if rec.Meta == nil {
+			rec.Meta = make(map[string]string, min(count, MaxMeta))
+		}
+		rec.Meta[k] = v
+		last = k
+	}
+	if r.bad || rec.check() != nil {
+		r.bad = true
+		return nil
+	}
+	rec.derive()
+	return rec
+}

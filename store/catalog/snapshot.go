@@ -1,0 +1,194 @@
+package catalog
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/tidwall/btree"
+)
+
+const (
+	snapMagic = "RAINCAT1"
+	// maxFrame is more than the largest record takes.
+	maxFrame = 16 << 10
+
+	frameBucket = 1
+	frameObject = 2
+	frameEnd    = 3
+)
+
+// ErrChecksum says that a snapshot's bytes are not those that were written.
+var ErrChecksum = errors.New("checksum does not match: the snapshot is damaged; take one from another member")
+
+// framer writes frames and remembers the first error.
+type framer struct {
+	w   *bufio.Writer
+	crc *crc32.Table
+	buf []byte
+	err error
+}
+
+func (f *framer) begin(kind byte) { f.buf = append(f.buf[:0], 0, 0, 0, 0, kind) }
+
+func (f *framer) end() {
+	if f.err != nil {
+		return
+	}
+	binary.BigEndian.PutUint32(f.buf, uint32(len(f.buf)-4))
+	f.buf = binary.BigEndian.AppendUint32(f.buf, crc32.Checksum(f.buf, f.crc))
+	_, f.err = f.w.Write(f.buf)
+}
+
+// Write writes the view as a snapshot. As a view never changes, this may be
+// done on any goroutine.
+func (v *View) Write(w io.Writer) error {
+	f := &framer{w: bufio.NewWriterSize(w, 64<<10), crc: crc32.MakeTable(crc32.Castagnoli)}
+	_, f.err = f.w.WriteString(snapMagic)
+	buckets := 0
+	v.buckets.Scan(func(name string, b *bucket) bool {
+		buckets++
+		f.begin(frameBucket)
+		f.buf = appendStr8(f.buf, name)
+		f.buf = binary.BigEndian.AppendUint16(f.buf, b.n)
+		f.buf = binary.BigEndian.AppendUint16(f.buf, b.k)
+		f.end()
+		b.objects.Scan(func(key string, r *Record) bool {
+			f.begin(frameObject)
+			f.buf = appendStr16(appendStr8(f.buf, name), key)
+			f.buf = binary.BigEndian.AppendUint64(f.buf, r.Version)
+			f.buf = r.appendTo(f.buf)
+			f.end()
+			return f.err == nil
+		})
+		return f.err == nil
+	})
+	f.begin(frameEnd)
+	f.buf = binary.BigEndian.AppendUint64(f.buf, uint64(buckets))
+	f.buf = binary.BigEndian.AppendUint64(f.buf, uint64(v.objects))
+	f.end()
+	if f.err == nil {
+		f.err = f.w.Flush()
+	}
+	if f.err != nil {
+		return fmt.Errorf("catalog: write snapshot: %w", f.err)
+	}
+	return nil
+}
+
+// read fills an empty table from a snapshot. It reads to the end frame and not
+// beyond what it needs, except for its buffer.
+func (t *Table) read(src io.Reader) error {
+	br := bufio.NewReaderSize(src, 64<<10)
+	magic := make([]byte, len(snapMagic))
+	if _, err := io.ReadFull(br, magic); err != nil {
+		return fmt.Errorf("catalog: read snapshot: %w", noEOF(err))
+	}
+	if string(magic) != snapMagic {
+		return fmt.Errorf("catalog: snapshot begins with %q: %w", magic, ErrMalformed)
+	}
+	l := &loader{t: t}
+	table := crc32.MakeTable(crc32.Castagnoli)
+	buf := make([]byte, maxFrame+8)
+	for n := 0; ; n++ {
+		payload, err := readFrame(br, buf, table)
+		if err != nil {
+			return fmt.Errorf("catalog: read snapshot, frame %d: %w", n, err)
+		}
+		done, err := l.frame(payload)
+		if err != nil {
+			return fmt.Errorf("catalog: read snapshot, frame %d: %w", n, err)
+		}
+		if done {
+			break
+		}
+	}
+	if _, err := br.ReadByte(); err != io.EOF {
+		return fmt.Errorf("catalog: snapshot goes on after its end: %w", ErrMalformed)
+	}
+	l.closeBucket()
+	return nil
+}
+
+func readFrame(r io.Reader, buf []byte, table *crc32.Table) ([]byte, error) {
+	if _, err := io.ReadFull(r, buf[:4]); err != nil {
+		return nil, noEOF(err)
+	}
+	n := binary.BigEndian.Uint32(buf)
+	if n == 0 || n > maxFrame {
+		return nil, fmt.Errorf("frame of %d bytes: %w", n, ErrMalformed)
+	}
+	if _, err := io.ReadFull(r, buf[4:4+n+4]); err != nil {
+		return nil, noEOF(err)
+	}
+	if crc32.Checksum(buf[:4+n], table) != binary.BigEndian.Uint32(buf[4+n:]) {
+		return nil, ErrChecksum
+	}
+	return buf[4 : 4+n], nil
+}
+
+// noEOF turns the end of the input in the middle of a snapshot into an error
+// that nobody takes for a good end.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// loader builds a table from frames and holds them to the one order in which
+// Write makes them.
+type loader struct {
+	t       *Table
+	name    string
+	n, k    uint16
+	objects *btree.Map[string, *Record]
+	lastKey string
+}
+
+func (l *loader) closeBucket() {
+	if l.objects != nil {
+		l.t.buckets.Set(l.name, &bucket{n: l.n, k: l.k, objects: l.objects.Copy()})
+	}
+}
+
+func (l *loader) frame(p []byte) (done bool, err error) {
+	r := &reader{b: p}
+	switch r.u8() {
+	case frameBucket:
+		name := r.str8()
+		n, k := r.u16(), r.u16()
+		if r.bad || len(r.b) != 0 || CheckBucket(name) != nil || name <= l.name || len(l.t.live) >= MaxBuckets {
+			return false, ErrMalformed
+		}
+		l.closeBucket()
+		l.name, l.n, l.k, l.lastKey = name, n, k, ""
+		l.objects = btree.NewMap[string, *Record](0)
+		l.t.live[name] = l.objects
+	case frameObject:
+		name, key, version := r.str8(), r.str16(), r.u64()
+		rec := r.record()
+		if r.bad || len(r.b) != 0 || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
+			return false, ErrMalformed
+		}
+		if b, ok := l.t.bodies.Get(string(rec.Sum[:])); ok && b.Size != rec.Size {
+			return false, ErrMalformed
+		}
+		rec.Version = version
+		l.lastKey = key
+		l.objects.Set(key, rec)
+		l.t.ref(rec, new(Change))
+	case frameEnd:
+		buckets, objects := r.u64(), r.u64()
+		if r.bad || len(r.b) != 0 || buckets != uint64(len(l.t.live)) || objects != uint64(l.t.objects) {
+			return false, ErrMalformed
+		}
+		return true, nil
+	default:
+		return false, ErrMalformed
+	}
+	return false, nil
+}

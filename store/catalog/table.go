@@ -1,0 +1,204 @@
+package catalog
+
+import (
+	"io"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+
+	"rain/ring"
+)
+
+// Change tells that a body became needed, or that no object has it any more.
+type Change struct {
+	Reset  bool // the whole table was replaced: look at the view
+	Sum    Sum
+	Size   int64
+	Needed bool
+}
+
+// Table is the catalog of one member. Apply, View, Snapshot and Restore are
+// called from one goroutine; Now may be called by any.
+type Table struct {
+	// live holds the trees that Apply changes; the others are what views are
+	// copied from.
+	live    map[string]*btree.Map[string, *Record]
+	buckets *btree.Map[string, *bucket]
+	bodies  *btree.Map[string, Body]
+	objects int
+	size    int64
+	stored  int64
+
+	now    atomic.Pointer[View]
+	notify func(Change)
+}
+
+var _ ring.Rider = (*Table)(nil)
+
+// New returns an empty table. notify, if not nil, is called for each change of
+// bodies after the view that shows it is out, on Apply's goroutine: it must not
+// block.
+func New(notify func(Change)) *Table {
+	t := &Table{notify: notify}
+	t.clear()
+	t.publish()
+	return t
+}
+
+func (t *Table) clear() {
+	t.live = map[string]*btree.Map[string, *Record]{}
+	t.buckets = btree.NewMap[string, *bucket](0)
+	t.bodies = btree.NewMap[string, Body](0)
+	t.objects, t.size, t.stored = 0, 0, 0
+}
+
+// Now is the table as of the last op.
+func (t *Table) Now() *View { return t.now.Load() }
+
+func (t *Table) publish() {
+	t.now.Store(&View{buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), objects: t.objects, size: t.size, stored: t.stored})
+}
+
+// Apply implements ring.Rider.
+func (t *Table) Apply(index uint64, _ ring.Member, data []byte) []byte {
+	o, err := parseOp(data)
+	if err != nil {
+		return Result{Outcome: Malformed}.append(nil)
+	}
+	return t.apply(index, o).append(nil)
+}
+
+func (t *Table) apply(index uint64, o *op) Result {
+	if o.kind == opBucket {
+		return t.makeBucket(o.bucket, o.n, o.k)
+	}
+	objects, ok := t.live[o.bucket]
+	if !ok {
+		return Result{Outcome: NoBucket}
+	}
+	old, _ := objects.Get(o.key)
+	if old == nil && o.kind == opDelete {
+		return Result{Outcome: NoObject}
+	}
+	if !o.cond.holds(old) {
+		res := Result{Outcome: CondFailed}
+		if old != nil {
+			res.Version, res.ETag = old.Version, old.ETag
+		}
+		return res
+	}
+	if o.kind == opPut {
+		if b, ok := t.bodies.Get(string(o.rec.Sum[:])); ok && b.Size != o.rec.Size {
+			return Result{Outcome: Malformed} // one hash has one size
+		}
+	}
+	var changes [2]Change
+	n := 0
+	if o.kind == opPut {
+		o.rec.Version = index
+		objects.Set(o.key, o.rec)
+		n += t.ref(o.rec, &changes[n])
+	} else {
+		objects.Delete(o.key)
+	}
+	if old != nil {
+		n += t.unref(old, &changes[n])
+	}
+	b, _ := t.buckets.Get(o.bucket)
+	t.buckets.Set(o.bucket, &bucket{n: b.n, k: b.k, objects: objects.Copy()})
+	t.publish()
+	if t.notify != nil {
+		for _, c := range changes[:n] {
+			t.notify(c)
+		}
+	}
+	switch {
+	case o.kind == opDelete:
+		return Result{Outcome: Deleted, Version: old.Version, ETag: old.ETag}
+	case old != nil:
+		return Result{Outcome: Replaced, Version: index, ETag: o.rec.ETag}
+	}
+	return Result{Outcome: Created, Version: index, ETag: o.rec.ETag}
+}
+
+func (t *Table) makeBucket(name string, n, k uint16) Result {
+	switch {
+	case t.live[name] != nil:
+		return Result{Outcome: Exists}
+	case len(t.live) >= MaxBuckets:
+		return Result{Outcome: TooMany}
+	}
+	objects := btree.NewMap[string, *Record](0)
+	t.live[name] = objects
+	t.buckets.Set(name, &bucket{n: n, k: k, objects: objects.Copy()})
+	t.publish()
+	return Result{Outcome: Created}
+}
+
+// holds reports whether the condition holds for what is under the key; nil:
+// nothing is.
+func (c Cond) holds(old *Record) bool {
+	if c.IfAbsent && old != nil {
+		return false
+	}
+	return c.IfMatch == "" || old != nil && (c.IfMatch == AnyTag || c.IfMatch == old.ETag)
+}
+
+// Holds reports whether the condition holds for the record; nil: no object.
+func (c Cond) Holds(old *Record) bool { return c.holds(old) }
+
+// ref counts one more object of the body. It returns 1 and fills c if the body
+// became needed.
+func (t *Table) ref(r *Record, c *Change) int {
+	k := string(r.Sum[:])
+	b, _ := t.bodies.Get(k)
+	b.Refs++
+	b.Size = r.Size
+	t.bodies.Set(k, b)
+	t.objects++
+	t.size += r.Size
+	if b.Refs > 1 {
+		return 0
+	}
+	t.stored += r.Size
+	*c = Change{Sum: r.Sum, Size: r.Size, Needed: true}
+	return 1
+}
+
+func (t *Table) unref(r *Record, c *Change) int {
+	k := string(r.Sum[:])
+	b, _ := t.bodies.Get(k)
+	b.Refs--
+	t.objects--
+	t.size -= r.Size
+	if b.Refs > 0 {
+		t.bodies.Set(k, b)
+		return 0
+	}
+	t.bodies.Delete(k)
+	t.stored -= r.Size
+	*c = Change{Sum: r.Sum, Size: r.Size}
+	return 1
+}
+
+// View implements ring.Rider: the table does not depend on who is there.
+func (t *Table) View(uint64, ring.View, ring.Instant) {}
+
+// Snapshot implements ring.Rider.
+func (t *Table) Snapshot(w io.Writer) error { return t.Now().Write(w) }
+
+// Restore implements ring.Rider. After an error the table is as it was.
+func (t *Table) Restore(r io.Reader) error {
+	fresh := &Table{}
+	fresh.clear()
+	if err := fresh.read(r); err != nil {
+		return err
+	}
+	t.live, t.buckets, t.bodies = fresh.live, fresh.buckets, fresh.bodies
+	t.objects, t.size, t.stored = fresh.objects, fresh.size, fresh.stored
+	t.publish()
+	if t.notify != nil {
+		t.notify(Change{Reset: true})
+	}
+	return nil
+}

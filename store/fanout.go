@@ -1,0 +1,223 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"rain/ring"
+	"rain/store/catalog"
+)
+
+// viewPoll is how often a put that waits for members looks at the view: it is
+// an atomic load.
+const viewPoll = 10 * time.Millisecond
+
+// fanout brings one body to the other members and counts who has it. close
+// must be called; it ends and awaits all that was started.
+type fanout struct {
+	s       *Store
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	wg      sync.WaitGroup
+	results chan ack
+	pending map[ring.NodeID]bool
+	acked   map[ring.NodeID]bool
+	failed  map[ring.NodeID]error
+}
+
+type ack struct {
+	peer ring.NodeID
+	err  error
+}
+
+var errLeftOut = errors.New("store: the put goes on without this member; its copy is repaired later")
+
+func (s *Store) newFanout(ctx context.Context) *fanout {
+	f := &fanout{s: s, pending: map[ring.NodeID]bool{}, acked: map[ring.NodeID]bool{}, failed: map[ring.NodeID]error{}}
+	f.ctx, f.cancel = context.WithCancelCause(ctx)
+	return f
+}
+
+// start runs send for each other member and local for this node.
+func (f *fanout) start(members []ring.NodeID, send func(context.Context, ring.NodeID) error) {
+	f.results = make(chan ack, len(members)+1)
+	for _, m := range members {
+		if m != f.s.ring.Self() {
+			f.run(m, func() error { return send(f.ctx, m) })
+		}
+	}
+}
+
+// run counts fn as the way of the body to the member.
+func (f *fanout) run(m ring.NodeID, fn func() error) {
+	f.pending[m] = true
+	f.wg.Go(func() { f.results <- ack{m, fn()} })
+}
+
+func (f *fanout) close() {
+	f.cancel(errLeftOut)
+	f.wg.Wait()
+}
+
+// wait returns when this node and more than half of the newest view have the
+// body and every other member of it has answered. Members that leave the view
+// are waited for no longer.
+func (f *fanout) wait(ctx context.Context) error {
+	tick := time.NewTicker(viewPoll)
+	defer tick.Stop()
+	self := f.s.ring.Self()
+	var allIn time.Time // when the last answer came
+	for {
+		if err := f.failed[self]; err != nil {
+			return err
+		}
+		members := f.s.ring.Members()
+		waiting := slices.ContainsFunc(members, func(m ring.NodeID) bool { return f.pending[m] }) || f.pending[self]
+		if !waiting {
+			if 2*f.count(members) > len(members) {
+				return nil
+			}
+			// A member that died may be about to leave the view.
+			if allIn.IsZero() {
+				allIn = time.Now()
+			}
+			if f.anyNoSpace() || time.Since(allIn) > f.s.cfg.PeerStall {
+				return f.tooFew(members)
+			}
+		}
+		select {
+		case a := <-f.results:
+			delete(f.pending, a.peer)
+			if a.err != nil {
+				f.failed[a.peer] = a.err
+			} else {
+				f.acked[a.peer] = true
+			}
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("store: body not yet on enough members: %w: %w", ErrUnavailable, context.Cause(ctx))
+		}
+	}
+}
+
+func (f *fanout) count(members []ring.NodeID) int {
+	n := 0
+	for _, m := range members {
+		if f.acked[m] {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fanout) anyNoSpace() bool {
+	for _, err := range f.failed {
+		if errors.Is(err, statusError(statusNoSpace)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fanout) tooFew(members []ring.NodeID) error {
+	kind := ErrUnavailable
+	if f.anyNoSpace() {
+		kind = ErrNoSpace
+	}
+	why := ""
+	for _, m := range members {
+		if err := f.failed[m]; err != nil {
+			why += fmt.Sprintf("; %s: %v", m, err)
+		}
+	}
+	return fmt.Errorf("store: %d of %d members took the body, more than half are needed%s: %w", f.count(members), len(members), why, kind)
+}
+
+// sendSmall brings a small body to a member in one round trip.
+func (s *Store) sendSmall(ctx context.Context, peer ring.NodeID, sum catalog.Sum, body []byte) error {
+	return s.call(ctx, peer, servicePut, func(conn net.Conn) error {
+		c, release := guardConn(ctx, conn, s.cfg.PeerStall)
+		defer release()
+		msg := make([]byte, 0, requestLen+len(body))
+		msg = request{kindSmall, sum, uint64(len(body))}.append(msg)
+		if _, err := c.Write(append(msg, body...)); err != nil {
+			return err
+		}
+		st, err := c.readStatus(s.cfg.PeerStall)
+		return settled(st, err)
+	})
+}
+
+// settled turns a member's last word on a put into an error.
+func settled(st status, err error) error {
+	if err == nil && st != statusStored && st != statusHave {
+		return statusError(st)
+	}
+	return err
+}
+
+// sendSpool brings a body to a member while it is still coming in.
+func (s *Store) sendSpool(ctx context.Context, peer ring.NodeID, sp *spool, size int64) error {
+	st, err := sp.wait(ctx, func(st spoolState) bool { return st.done || st.known || st.n >= streamFrom })
+	if err != nil {
+		return err
+	}
+	return s.call(ctx, peer, servicePut, func(conn net.Conn) error {
+		c, release := guardConn(ctx, conn, s.cfg.PeerStall)
+		defer release()
+		req := request{kind: kindStream, size: unknownSize}
+		if st.known {
+			req.sum = st.sum
+		}
+		switch {
+		case st.done:
+			req.size = uint64(st.n)
+		case size > 0:
+			req.size = uint64(size)
+		}
+		if _, err := c.Write(req.append(nil)); err != nil {
+			return err
+		}
+		word, err := c.readStatus(s.cfg.PeerStall)
+		if err != nil || word != statusGo {
+			return settled(word, err)
+		}
+		end, err := s.sendFrames(ctx, c, sp)
+		if err != nil {
+			return err
+		}
+		word, err = c.readStatus(syncTime(s.cfg.PeerStall, end))
+		return settled(word, err)
+	})
+}
+
+func (s *Store) sendFrames(ctx context.Context, c *stallConn, sp *spool) (size int64, err error) {
+	buf := make([]byte, 4+chunkSize)
+	for {
+		n, err := sp.readAt(ctx, buf[4:], size)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return size, err
+		}
+		binary.BigEndian.PutUint32(buf, uint32(n))
+		if _, err := c.Write(buf[:4+n]); err != nil {
+			return size, err
+		}
+		size += int64(n)
+	}
+	st, err := sp.wait(ctx, func(st spoolState) bool { return st.done })
+	if err != nil {
+		return size, err
+	}
+	_, err = c.Write(append([]byte{0, 0, 0, 0}, st.sum[:]...))
+	return size, err
+}

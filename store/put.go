@@ -1,0 +1,297 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"rain/ring"
+	"rain/store/catalog"
+)
+
+// Put stores a body under a key. It returns the new version and whether the key
+// is new. The body is read once, to its end or to the first error.
+func (s *Store) Put(ctx context.Context, bucket, key string, body io.Reader, opt PutOptions) (Info, bool, error) {
+	info, created, err := s.put(ctx, bucket, key, body, opt)
+	if err != nil {
+		s.putFailures.Add(1)
+		return Info{}, false, fmt.Errorf("store: put %s/%s: %w", bucket, key, err)
+	}
+	s.puts.Add(1)
+	return info, created, nil
+}
+
+func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt PutOptions) (Info, bool, error) {
+	cond := catalog.Cond{IfAbsent: opt.IfAbsent, IfMatch: opt.IfMatch}
+	announced, err := s.checkPut(bucket, key, cond, opt)
+	if err != nil {
+		return Info{}, false, err
+	}
+	members := s.ring.Members()
+	rec := catalog.Record{
+		Modified: s.now().Unix(), N: uint16(len(members)), K: 1,
+		Type: opt.ContentType, Meta: opt.Meta,
+	}
+	// Encode once before the body comes, so that bad metadata costs no body.
+	if _, err := catalog.EncodePut(bucket, key, cond, rec); err != nil {
+		return Info{}, false, fmt.Errorf("%w: %w", ErrBadMeta, err)
+	}
+	head := make([]byte, smallBody+1)
+	n, whole, err := readChunk(body, head)
+	if err != nil {
+		return Info{}, false, err
+	}
+	var stored int
+	if whole {
+		if err := checkSize(int64(n), opt.Size); err != nil {
+			return Info{}, false, err
+		}
+		rec.Size = int64(n)
+		rec.Sum, stored, err = s.placeSmall(ctx, members, bytes.Clone(head[:n]), announced)
+	} else {
+		rec.Sum, rec.Size, stored, err = s.placeLarge(ctx, members, io.MultiReader(bytes.NewReader(head), body), opt.Size, announced)
+	}
+	if err != nil {
+		return Info{}, false, err
+	}
+	op, err := catalog.EncodePut(bucket, key, cond, rec)
+	if err != nil {
+		return Info{}, false, err
+	}
+	res, err := s.propose(ctx, op)
+	if err != nil {
+		return Info{}, false, err
+	}
+	rec.Version, rec.ETag, rec.Hex = res.Version, res.ETag, rec.Sum.String()
+	info := s.infoOf(bucket, key, &rec)
+	info.Stored, info.Survives = stored, max(stored-1, 0)
+	return info, res.Outcome == catalog.Created, nil
+}
+
+// checkPut finds what can be refused before the body comes.
+func (s *Store) checkPut(bucket, key string, cond catalog.Cond, opt PutOptions) (announced *catalog.Sum, err error) {
+	if err := checkNames(bucket, key); err != nil {
+		return nil, err
+	}
+	if opt.Size > s.cfg.MaxObject {
+		return nil, s.tooLarge()
+	}
+	if opt.SHA256 != "" {
+		b, err := hex.DecodeString(opt.SHA256)
+		if err != nil || len(b) != sha256.Size {
+			return nil, fmt.Errorf("sha256 %.80q is not 64 hex digits: %w", opt.SHA256, ErrBadBody)
+		}
+		announced = (*catalog.Sum)(b)
+	}
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	// What this member has applied holds every op that was acknowledged, so a
+	// refusal by it is a right answer.
+	v := s.table.Now()
+	if !v.HasBucket(bucket) {
+		return nil, ErrNoBucket
+	}
+	if !cond.Holds(v.Get(bucket, key)) {
+		return nil, ErrPrecondition
+	}
+	return announced, s.disk.room(opt.Size)
+}
+
+func (s *Store) tooLarge() error {
+	return fmt.Errorf("%w: at most %d bytes are allowed", ErrTooLarge, s.cfg.MaxObject)
+}
+
+func checkSize(got, want int64) error {
+	if want > 0 && got != want {
+		return fmt.Errorf("body has %d bytes, announced were %d: %w", got, want, ErrBadBody)
+	}
+	return nil
+}
+
+// placeSmall brings a body in memory to the disks of the members.
+func (s *Store) placeSmall(ctx context.Context, members []ring.NodeID, body []byte, announced *catalog.Sum) (catalog.Sum, int, error) {
+	if int64(len(body)) > s.cfg.MaxObject {
+		return catalog.Sum{}, 0, s.tooLarge()
+	}
+	sum := catalog.Sum(sha256.Sum256(body))
+	if announced != nil && *announced != sum {
+		return sum, 0, fmt.Errorf("body has sha256 %s, announced was %s: %w", sum, announced, ErrBadBody)
+	}
+	f := s.newFanout(ctx)
+	defer f.close()
+	f.start(members, func(ctx context.Context, m ring.NodeID) error { return s.sendSmall(ctx, m, sum, body) })
+	f.run(s.ring.Self(), func() error { return s.saveBytes(sum, body) })
+	if err := f.wait(ctx); err != nil {
+		return sum, 0, err
+	}
+	s.noteLeftOut(sum, f)
+	return sum, len(f.acked), nil
+}
+
+// placeLarge brings a body to the disks of the members while it is coming in.
+func (s *Store) placeLarge(ctx context.Context, members []ring.NodeID, body io.Reader, size int64, announced *catalog.Sum) (catalog.Sum, int64, int, error) {
+	t, err := s.disk.temp()
+	if err != nil {
+		return catalog.Sum{}, 0, 0, err
+	}
+	defer s.disk.discard(t)
+	sp := newSpool(t)
+	if announced != nil {
+		sp.announce(*announced)
+	}
+	f := s.newFanout(ctx)
+	defer f.close()
+	f.start(members, func(ctx context.Context, m ring.NodeID) error { return s.sendSpool(ctx, m, sp, size) })
+	n, err := s.fill(sp, body)
+	if err == nil {
+		err = checkSize(n, size)
+	}
+	sum := sp.end(err)
+	if err == nil {
+		err = sp.err
+	}
+	if err != nil {
+		return sum, n, 0, err
+	}
+	f.run(s.ring.Self(), func() error { return s.saveTemp(t, sum, n) })
+	if err := f.wait(ctx); err != nil {
+		return sum, n, 0, err
+	}
+	s.noteLeftOut(sum, f)
+	return sum, n, len(f.acked), nil
+}
+
+// fill copies the client's body into the spool and looks at the space left now
+// and then.
+func (s *Store) fill(sp *spool, body io.Reader) (n int64, err error) {
+	buf := make([]byte, chunkSize)
+	for checked := int64(0); ; {
+		r, end, err := readChunk(body, buf)
+		if err != nil {
+			return n, err
+		}
+		if n += int64(r); n > s.cfg.MaxObject {
+			return n, s.tooLarge()
+		}
+		if n-checked >= 16<<20 {
+			checked = n
+			if err := s.disk.room(0); err != nil {
+				return n, err
+			}
+		}
+		if r > 0 {
+			if _, err := sp.Write(buf[:r]); err != nil {
+				return n, s.disk.note(err)
+			}
+		}
+		if end {
+			return n, nil
+		}
+	}
+}
+
+// readChunk fills buf or reads to the end of the body. Unlike io.ReadFull it
+// tells a body's end from one that broke off: HTTP readers say
+// io.ErrUnexpectedEOF for the latter.
+func readChunk(body io.Reader, buf []byte) (n int, end bool, err error) {
+	for idle := 0; n < len(buf); {
+		r, err := body.Read(buf[n:])
+		n += r
+		switch {
+		case err == io.EOF:
+			return n, true, nil
+		case err != nil:
+			return n, false, fmt.Errorf("read body: %w: %w", ErrBadBody, err)
+		case r > 0:
+			idle = 0
+		default:
+			if idle++; idle > 100 {
+				return n, false, fmt.Errorf("read body: %w: %w", ErrBadBody, io.ErrNoProgress)
+			}
+		}
+	}
+	return n, false, nil
+}
+
+// saveBytes writes a small body to this node's disk.
+func (s *Store) saveBytes(sum catalog.Sum, body []byte) error {
+	if s.present(sum, int64(len(body))) {
+		s.cache.put(sum, body)
+		return nil
+	}
+	t, err := s.disk.temp()
+	if err != nil {
+		return err
+	}
+	defer s.disk.discard(t)
+	if _, err := t.Write(body); err != nil {
+		return s.disk.note(err)
+	}
+	if err := s.saveTemp(t, sum, int64(len(body))); err != nil {
+		return err
+	}
+	s.cache.put(sum, body)
+	return nil
+}
+
+// saveTemp gives a written body its name and takes it in.
+func (s *Store) saveTemp(t *temp, sum catalog.Sum, size int64) error {
+	err := s.disk.commit(t, sum, func() bool {
+		have, ok := s.bodies.touch(sum)
+		return ok && have == size
+	})
+	if err != nil {
+		return err
+	}
+	if have, ok := s.bodies.touch(sum); !ok || have != size {
+		s.bodies.add(sum, size, true)
+	}
+	return nil
+}
+
+// present reports whether the body is on this node's disk, and keeps it there
+// for the time of a put.
+func (s *Store) present(sum catalog.Sum, size int64) bool {
+	have, ok := s.bodies.touch(sum)
+	if !ok {
+		return false
+	}
+	n, err := s.disk.fs.size(s.disk.path(sum))
+	if err == nil && n == have && have == size {
+		return true
+	}
+	s.lose(sum, fmt.Errorf("store: body %s: %d bytes on disk, %d expected: %w", sum, n, have, errors.Join(err, errDamaged)))
+	return false
+}
+
+// propose brings an op to the token and turns refusals into errors.
+func (s *Store) propose(ctx context.Context, op []byte) (catalog.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ProposeTimeout)
+	defer cancel()
+	b, err := s.ring.Propose(ctx, op)
+	if err != nil {
+		return catalog.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	res, err := catalog.ParseResult(b)
+	if err != nil {
+		return catalog.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	switch res.Outcome {
+	case catalog.CondFailed:
+		return res, ErrPrecondition
+	case catalog.NoBucket:
+		return res, ErrNoBucket
+	case catalog.NoObject:
+		return res, ErrNotFound
+	case catalog.Malformed:
+		return res, fmt.Errorf("%w: the members did not understand the op; run the same version of the program everywhere", ErrUnavailable)
+	case catalog.TooMany:
+		return res, fmt.Errorf("%w: there are %d buckets already", ErrBadName, catalog.MaxBuckets)
+	}
+	return res, nil
+}

@@ -1,0 +1,228 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"rain/store/catalog"
+)
+
+const (
+	// shortGrace is the grace of orphans while space is short.
+	shortGrace = time.Minute
+	// repairRest lets a put that has a quorum reach the other members before
+	// they fetch the body by themselves.
+	repairRest    = 100 * time.Millisecond
+	repairEvery   = 2 * time.Second
+	repairWorkers = 4
+	repairBatch   = 256
+	maxBackoff    = time.Minute
+	scrubRest     = time.Hour
+	// verifyRate bounds the checks of bodies that were opened; bytes a second.
+	verifyRate = 256 << 20
+)
+
+// retry is when a body that could not be fetched is tried again.
+type retry struct {
+	at   time.Time
+	wait time.Duration
+}
+
+// repairLoop fetches what the catalog names and the disk lacks.
+func (s *Store) repairLoop(ctx context.Context) {
+	pace := &pacer{rate: s.cfg.RepairBytesPerSecond}
+	later := map[catalog.Sum]retry{}
+	for {
+		select {
+		case <-s.repairNow:
+			if !rest(ctx, repairRest) {
+				return
+			}
+		case <-time.After(repairEvery):
+		case <-ctx.Done():
+			return
+		}
+		for s.repairSome(ctx, pace, later) {
+		}
+	}
+}
+
+// rest waits; false: ctx is done.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// repairSome fetches a batch. It reports whether there may be more to do now.
+func (s *Store) repairSome(ctx context.Context, pace *pacer, later map[catalog.Sum]retry) bool {
+	now := time.Now()
+	batch, n, _ := s.bodies.lacks(repairBatch, func(sum catalog.Sum) bool { return !now.Before(later[sum].at) })
+	if n == 0 {
+		clear(later)
+	}
+	if len(batch) == 0 || ctx.Err() != nil {
+		return false
+	}
+	work := make(chan lack)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for range min(repairWorkers, len(batch)) {
+		wg.Go(func() {
+			for l := range work {
+				err := s.fetch(ctx, l.sum, l.size, pace)
+				if ctx.Err() != nil {
+					continue
+				}
+				mu.Lock()
+				if err == nil {
+					delete(later, l.sum)
+				} else {
+					r := later[l.sum]
+					r.wait = min(max(2*r.wait, time.Second), maxBackoff)
+					r.at = time.Now().Add(r.wait)
+					later[l.sum] = r
+					s.log.LogAttrs(ctx, slog.LevelWarn, "missing body not fetched, trying again later",
+						slog.String("sha256", l.sum.String()), slog.Duration("in", r.wait), slog.Any("error", err))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, l := range batch {
+		work <- l
+	}
+	close(work)
+	wg.Wait()
+	return ctx.Err() == nil
+}
+
+// orphanLoop removes bodies that no object has referred to for a while.
+func (s *Store) orphanLoop(ctx context.Context) {
+	for {
+		s.removeOrphans(ctx)
+		if !rest(ctx, min(s.cfg.OrphanGrace/4, time.Minute)) {
+			return
+		}
+	}
+}
+
+func (s *Store) removeOrphans(ctx context.Context) {
+	grace := s.cfg.OrphanGrace
+	if errors.Is(s.disk.room(0), ErrNoSpace) {
+		grace = shortGrace
+	}
+	before := s.now().Add(-grace)
+	for _, sum := range s.bodies.orphans(before) {
+		if ctx.Err() != nil {
+			return
+		}
+		s.removeOrphan(ctx, sum, before)
+	}
+}
+
+func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.Time) {
+	// The lock keeps a put from giving the file its name between the two steps.
+	mu := s.disk.shard(sum)
+	mu.Lock()
+	defer mu.Unlock()
+	if !s.bodies.dropOrphan(sum, before) {
+		return
+	}
+	if err := s.disk.fs.remove(s.disk.path(sum)); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "orphan not removed; the next start finds it again",
+			slog.String("sha256", sum.String()), slog.Any("error", err))
+	}
+}
+
+// scrubLoop reads all bodies slowly and gives up those that went bad.
+func (s *Store) scrubLoop(ctx context.Context) {
+	if s.cfg.ScrubBytesPerSecond == 0 {
+		return
+	}
+	pace := &pacer{rate: s.cfg.ScrubBytesPerSecond}
+	for rest(ctx, min(scrubRest, time.Minute)) {
+		s.scrub(ctx, pace)
+		if !rest(ctx, scrubRest) {
+			return
+		}
+	}
+}
+
+// Scrub reads all bodies of this node at full speed and returns how many copies
+// were bad; they are given up and fetched again by Run.
+func (s *Store) Scrub(ctx context.Context) (bad int, err error) {
+	bad = s.scrub(ctx, nil)
+	return bad, context.Cause(ctx)
+}
+
+func (s *Store) scrub(ctx context.Context, pace *pacer) (bad int) {
+	for _, sum := range s.bodies.all() {
+		if ctx.Err() != nil {
+			break
+		}
+		if s.verify(ctx, sum, pace) != nil && ctx.Err() == nil {
+			bad++
+		}
+	}
+	return bad
+}
+
+// verifyLoop checks large bodies soon after they were opened for the first time.
+func (s *Store) verifyLoop(ctx context.Context) {
+	pace := &pacer{rate: verifyRate}
+	for {
+		select {
+		case sum := <-s.verifySoon:
+			if _, _, verified := s.bodies.get(sum); !verified {
+				_ = s.verify(ctx, sum, pace) // a bad copy is given up and logged by it
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// verify reads a body on the disk; a bad copy is given up.
+func (s *Store) verify(ctx context.Context, sum catalog.Sum, pace *pacer) error {
+	l, size, _ := s.bodies.get(sum)
+	if l == nil {
+		return nil
+	}
+	f, err := s.openLocal(sum, l, size)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	buf := make([]byte, chunkSize)
+	for {
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return s.loseCopy(sum, l, fmt.Errorf("store: read body %s: %w", sum, err))
+		}
+		if err := pace.wait(ctx, n); err != nil {
+			return err
+		}
+	}
+	if catalog.Sum(h.Sum(nil)) != sum {
+		return s.loseCopy(sum, l, fmt.Errorf("store: body %s: %w", sum, errDamaged))
+	}
+	s.bodies.setVerified(l)
+	return nil
+}

@@ -1,0 +1,634 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"rain/ring"
+	"rain/store/catalog"
+)
+
+func randomBody(seed uint64, n int) []byte {
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 7})
+	b := make([]byte, n)
+	_, _ = r.Read(b)
+	return b
+}
+
+func mustBucket(t *testing.T, n *node, name string) {
+	t.Helper()
+	if _, err := n.s.CreateBucket(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustPut(t *testing.T, n *node, key string, body []byte, opt PutOptions) Info {
+	t.Helper()
+	info, _, err := n.s.Put(t.Context(), "bucket", key, bytes.NewReader(body), opt)
+	if err != nil {
+		t.Fatalf("put %s: %v", key, err)
+	}
+	return info
+}
+
+func readAll(t *testing.T, n *node, key string) []byte {
+	t.Helper()
+	o, err := n.s.Open(t.Context(), "bucket", key)
+	if err != nil {
+		t.Fatalf("open %s on %s: %v", key, n.id, err)
+	}
+	defer o.Body.Close()
+	b, err := io.ReadAll(io.NewSectionReader(o.Body, 0, o.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Body.Bytes() == nil && o.Body.File() == nil {
+		t.Error("body is neither in memory nor in a file")
+	}
+	return b
+}
+
+func TestPutIsVisibleOnEveryMember(t *testing.T) {
+	c := newCluster(t, 4)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	for i, size := range []int{0, 1, 1000, smallBody, smallBody + 1, streamFrom, 3*streamFrom + 17} {
+		key := fmt.Sprintf("k/%d", size)
+		body := randomBody(uint64(i), size)
+		info := mustPut(t, nodes[i%4], key, body, PutOptions{ContentType: "text/plain", Meta: map[string]string{"a": "b"}})
+		if info.Stored != 4 || info.Survives != 3 || info.N != 4 || info.K != 1 {
+			t.Errorf("size %d: stored %d, survives %d, n %d, k %d", size, info.Stored, info.Survives, info.N, info.K)
+		}
+		for _, n := range nodes {
+			st, err := n.s.Stat("bucket", key)
+			if err != nil || st.ETag != info.ETag || st.SHA256 != info.SHA256 || st.Version != info.Version || st.Meta["a"] != "b" {
+				t.Fatalf("stat on %s: %+v, %v; want %+v", n.id, st, err, info)
+			}
+			if got := readAll(t, n, key); !bytes.Equal(got, body) {
+				t.Fatalf("size %d on %s: %d other bytes", size, n.id, len(got))
+			}
+			if m := n.s.Missing(); m != 0 {
+				t.Errorf("%s lacks %d bodies", n.id, m)
+			}
+		}
+	}
+	if err := nodes[1].s.Delete(t.Context(), "bucket", "k/1000", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		if _, err := n.s.Open(t.Context(), "bucket", "k/1000"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("open of the deleted key on %s: %v", n.id, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.all()[0]
+	put := func(bucket, key string, body []byte, opt PutOptions) error {
+		_, _, err := n.s.Put(t.Context(), bucket, key, bytes.NewReader(body), opt)
+		return err
+	}
+	mustBucket(t, n, "bucket")
+	if created, err := n.s.CreateBucket(t.Context(), "bucket"); created || err != nil {
+		t.Errorf("second make of a bucket: %v, %v", created, err)
+	}
+	n.s.cfg.MaxObject = 1 << 20
+	cut := io.MultiReader(strings.NewReader("half"), &failingReader{})
+	_, _, errCut := n.s.Put(t.Context(), "bucket", "cut", cut, PutOptions{})
+	for _, tc := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"no bucket", put("absent", "k", nil, PutOptions{}), ErrNoBucket},
+		{"bad bucket", put("Bad", "k", nil, PutOptions{}), ErrBadName},
+		{"bad key", put("bucket", "a\x00", nil, PutOptions{}), ErrBadName},
+		{"bad meta", put("bucket", "k", nil, PutOptions{Meta: map[string]string{"": "x"}}), ErrBadMeta},
+		{"announced too large", put("bucket", "k", nil, PutOptions{Size: 1 << 21}), ErrTooLarge},
+		{"too large", put("bucket", "k", make([]byte, 1<<20+1), PutOptions{}), ErrTooLarge},
+		{"small, wrong size", put("bucket", "k", []byte("abc"), PutOptions{Size: 4}), ErrBadBody},
+		{"large, wrong size", put("bucket", "k", make([]byte, 1<<18), PutOptions{Size: 4}), ErrBadBody},
+		{"small, wrong hash", put("bucket", "k", []byte("abc"), PutOptions{SHA256: strings.Repeat("0", 64)}), ErrBadBody},
+		{"large, wrong hash", put("bucket", "k", make([]byte, 1<<18), PutOptions{SHA256: strings.Repeat("0", 64)}), ErrBadBody},
+		{"no hash", put("bucket", "k", nil, PutOptions{SHA256: "xyz"}), ErrBadBody},
+		{"body broke off", errCut, io.ErrUnexpectedEOF},
+		{"if-match without a key", put("bucket", "k", nil, PutOptions{IfMatch: "*"}), ErrPrecondition},
+		{"delete of nothing", n.s.Delete(t.Context(), "bucket", "k", ""), ErrNotFound},
+	} {
+		if !errors.Is(tc.err, tc.want) {
+			t.Errorf("%s: %v; want %v", tc.name, tc.err, tc.want)
+		}
+	}
+	n.mu.Lock()
+	n.lonely = true
+	n.mu.Unlock()
+	if err := put("bucket", "k", nil, PutOptions{}); !errors.Is(err, ErrUnavailable) || !errors.Is(err, ring.ErrNotPrimary) {
+		t.Errorf("put without quorum: %v", err)
+	}
+	noLeftovers(t, n)
+	if st := n.s.Status(); st.Objects != 0 || st.PutFailures == 0 {
+		t.Errorf("status %+v", st)
+	}
+}
+
+type failingReader struct{}
+
+func (*failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func noLeftovers(t *testing.T, n *node) {
+	t.Helper()
+	list, err := os.ReadDir(filepath.Join(n.dir, "tmp"))
+	if err != nil || len(list) != 0 {
+		t.Errorf("%s: %d temporary files left, %v", n.id, len(list), err)
+	}
+}
+
+func TestIfMatchRaceHasOneWinner(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	etag := mustPut(t, nodes[0], "k", []byte("0"), PutOptions{}).ETag
+	for round := range 10 {
+		var wins atomic.Int64
+		var won atomic.Value
+		var wg sync.WaitGroup
+		for i := range 9 {
+			wg.Go(func() {
+				info, _, err := nodes[i%3].s.Put(t.Context(), "bucket", "k", strings.NewReader(fmt.Sprint(round, i)), PutOptions{IfMatch: etag})
+				switch {
+				case err == nil:
+					wins.Add(1)
+					won.Store(info.ETag)
+				case !errors.Is(err, ErrPrecondition):
+					t.Errorf("loser got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if wins.Load() != 1 {
+			t.Fatalf("round %d: %d winners", round, wins.Load())
+		}
+		etag = won.Load().(string)
+		for _, n := range nodes {
+			if st, err := n.s.Stat("bucket", "k"); err != nil || st.ETag != etag {
+				t.Fatalf("round %d, %s: %+v, %v", round, n.id, st, err)
+			}
+		}
+	}
+}
+
+// pausingReader calls hook once after some bytes.
+type pausingReader struct {
+	r     io.Reader
+	after int
+	hook  func()
+}
+
+func (p *pausingReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.after -= n; p.after <= 0 && p.hook != nil {
+		p.hook()
+		p.hook = nil
+	}
+	return n, err
+}
+
+func TestMemberDiesMidPut(t *testing.T) {
+	c := newCluster(t, 4)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	body := randomBody(1, 8<<20)
+	r := &pausingReader{r: bytes.NewReader(body), after: 4 << 20, hook: func() { c.crash(nodes[3]) }}
+	info, _, err := nodes[0].s.Put(t.Context(), "bucket", "film", r, PutOptions{})
+	if err != nil || info.Stored != 3 {
+		t.Fatalf("put with a dead member: stored %d, %v", info.Stored, err)
+	}
+	c.kill(nodes[3])
+	for _, n := range nodes[:3] {
+		if !bytes.Equal(readAll(t, n, "film"), body) {
+			t.Fatalf("%s reads other bytes", n.id)
+		}
+	}
+	noLeftovers(t, nodes[0])
+
+	// It returns with its disk and gets exactly what it lacks.
+	c.start(nodes[3])
+	eventually(t, "the returned node has the body", func() bool { return nodes[3].s.Missing() == 0 })
+	if got := nodes[3].s.Status().RepairedBytes; got != int64(len(body)) {
+		t.Errorf("%d bytes were fetched; %d were lacking", got, len(body))
+	}
+	if !bytes.Equal(readAll(t, nodes[3], "film"), body) {
+		t.Fatal("the returned node reads other bytes")
+	}
+	eventually(t, "four copies are known", func() bool {
+		st, err := nodes[1].s.Stat("bucket", "film")
+		return err == nil && st.Stored == 4
+	})
+	if data, known := nodes[1].s.Tolerance(); data != 3 || !known {
+		t.Errorf("tolerance %d, %v", data, known)
+	}
+}
+
+func TestFrozenMemberIsLeftOut(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	nodes[2].mu.Lock()
+	nodes[2].frozen = true
+	nodes[2].mu.Unlock()
+	for _, size := range []int{100, 3 << 20} {
+		key := fmt.Sprint(size)
+		if info := mustPut(t, nodes[0], key, randomBody(2, size), PutOptions{}); info.Stored != 2 {
+			t.Errorf("size %d: stored on %d", size, info.Stored)
+		}
+	}
+	// The frozen one has the names and not the bodies; others may still read,
+	// and it gets them by itself.
+	nodes[2].mu.Lock()
+	nodes[2].frozen = false
+	nodes[2].mu.Unlock()
+	if got := readAll(t, nodes[2], "100"); !bytes.Equal(got, randomBody(2, 100)) {
+		t.Error("other bytes on the member that was left out")
+	}
+	eventually(t, "repair", func() bool { return nodes[2].s.Missing() == 0 })
+}
+
+func TestTooFewMembers(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	c.crash(nodes[1])
+	c.crash(nodes[2])
+	for _, size := range []int{100, 2 << 20} {
+		_, _, err := nodes[0].s.Put(t.Context(), "bucket", "k", bytes.NewReader(randomBody(3, size)), PutOptions{})
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+	if _, err := nodes[0].s.Stat("bucket", "k"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after failed puts: %v", err)
+	}
+	noLeftovers(t, nodes[0])
+}
+
+func TestNoSpace(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	old := mustPut(t, nodes[0], "k", []byte("old"), PutOptions{})
+	check := func(what string, size int, state DiskState) {
+		t.Helper()
+		_, _, err := nodes[0].s.Put(t.Context(), "bucket", "k", bytes.NewReader(randomBody(4, size)), PutOptions{})
+		if !errors.Is(err, ErrNoSpace) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if got := nodes[0].s.Status().Disk; got != state {
+			t.Errorf("%s: disk is %q, want %q", what, got, state)
+		}
+		for _, n := range nodes {
+			if st, err := n.s.Stat("bucket", "k"); err != nil || st.ETag != old.ETag {
+				t.Errorf("%s: %s shows %+v, %v", what, n.id, st, err)
+			}
+		}
+		noLeftovers(t, nodes[0])
+	}
+	nodes[0].fs.freeNow.Store(1 << 20)
+	check("below the reserve", 10, DiskReserve)
+	nodes[0].fs.freeNow.Store(0)
+	nodes[0].fs.limited.Store(true)
+	check("small, disk full", 1000, DiskFull)
+	nodes[0].fs.budget.Store(3 << 20)
+	check("large, full half way", 8<<20, DiskFull)
+	nodes[0].fs.limited.Store(false)
+
+	// Full members refuse; more than half of them decide.
+	nodes[1].fs.freeNow.Store(1)
+	if info := mustPut(t, nodes[0], "k", []byte("new"), PutOptions{}); info.Stored != 2 {
+		t.Errorf("stored %d with one full member", info.Stored)
+	}
+	nodes[2].fs.freeNow.Store(1)
+	old = mustStat(t, nodes[0])
+	if _, _, err := nodes[0].s.Put(t.Context(), "bucket", "k", strings.NewReader("newer"), PutOptions{}); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("with two full members: %v", err)
+	}
+	if got := mustStat(t, nodes[0]); got.Version != old.Version {
+		t.Errorf("the refused put shows: %+v", got)
+	}
+	// A full member serves what it lacks from memory.
+	if got := readAll(t, nodes[1], "k"); string(got) != "new" {
+		t.Errorf("full member reads %q", got)
+	}
+}
+
+func mustStat(t *testing.T, n *node) Info {
+	t.Helper()
+	st, err := n.s.Stat("bucket", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestDamagedBodyIsFetchedAgain(t *testing.T) {
+	for _, size := range []int{1000, 300 << 10, 5 << 20} {
+		for _, how := range []string{"flip", "cut", "gone"} {
+			t.Run(fmt.Sprintf("%d/%s", size, how), func(t *testing.T) {
+				c := newCluster(t, 2)
+				nodes := c.all()
+				mustBucket(t, nodes[0], "bucket")
+				body := randomBody(5, size)
+				info := mustPut(t, nodes[0], "k", body, PutOptions{})
+				victim := nodes[1]
+				c.kill(victim)
+				path := filepath.Join(victim.dir, "objects", info.SHA256[:2], info.SHA256)
+				damage(t, path, how)
+				c.start(victim)
+				if size <= verifyAtOnce || how != "flip" {
+					if !bytes.Equal(readAll(t, victim, "k"), body) {
+						t.Fatal("damaged bytes were served")
+					}
+				} else {
+					readAll(t, victim, "k") // starts the check in the background
+				}
+				eventually(t, "a good copy is back on disk", func() bool {
+					b, err := os.ReadFile(path)
+					return err == nil && bytes.Equal(b, body) && victim.s.Missing() == 0
+				})
+				if !bytes.Equal(readAll(t, victim, "k"), body) {
+					t.Fatal("damaged bytes were served after the repair")
+				}
+				// A file that was gone at the start was never known as a copy.
+				if n := victim.s.Status().ChecksumFailures; n == 0 && how == "flip" {
+					t.Error("the damage was not counted")
+				}
+				if bad, err := victim.s.Scrub(t.Context()); bad != 0 || err != nil {
+					t.Errorf("scrub after the repair: %d bad, %v", bad, err)
+				}
+			})
+		}
+	}
+}
+
+func damage(t *testing.T, path, how string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch how {
+	case "flip":
+		b[len(b)/2] ^= 1
+		err = os.WriteFile(path, b, 0o600)
+	case "cut":
+		err = os.WriteFile(path, b[:len(b)-1], 0o600)
+	case "gone":
+		err = os.Remove(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGiverFindsItsOwnDamage(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	body := randomBody(6, 2<<20)
+	info := mustPut(t, nodes[0], "k", body, PutOptions{})
+	for _, n := range nodes[:2] {
+		damage(t, filepath.Join(n.dir, "objects", info.SHA256[:2], info.SHA256), "flip")
+	}
+	c.kill(nodes[2])
+	damage(t, filepath.Join(nodes[2].dir, "objects", info.SHA256[:2], info.SHA256), "gone")
+	// Both givers are bad: the taker must take neither.
+	c.start(nodes[2])
+	if _, err := nodes[2].s.Open(t.Context(), "bucket", "k"); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("open with two damaged copies: %v", err)
+	}
+	for _, n := range nodes[:2] {
+		if n.s.Status().ChecksumFailures == 0 {
+			t.Errorf("%s does not know of its bad copy", n.id)
+		}
+	}
+	// A put of the same body brings it back everywhere.
+	mustPut(t, nodes[1], "k", body, PutOptions{})
+	for _, n := range nodes {
+		if !bytes.Equal(readAll(t, n, "k"), body) {
+			t.Errorf("%s reads other bytes", n.id)
+		}
+	}
+}
+
+func TestJoinerGetsEverything(t *testing.T) {
+	c := newCluster(t, 2)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	for i := range 40 {
+		mustPut(t, nodes[i%2], fmt.Sprint(i), randomBody(uint64(i), i*9000), PutOptions{})
+	}
+	n := c.add(0x00010009)
+	eventually(t, "the joiner has all bodies", func() bool { return n.s.Missing() == 0 })
+	for i := range 40 {
+		if !bytes.Equal(readAll(t, n, fmt.Sprint(i)), randomBody(uint64(i), i*9000)) {
+			t.Fatalf("object %d differs on the joiner", i)
+		}
+	}
+	var a, b bytes.Buffer
+	if err := errors.Join(n.rider.Snapshot(&a), nodes[0].rider.Snapshot(&b)); err != nil || !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Errorf("snapshots differ: %d and %d bytes, %v", a.Len(), b.Len(), err)
+	}
+}
+
+func TestKnownBodiesAreNotSentAgain(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	body := randomBody(7, 4<<20)
+	sha := mustPut(t, nodes[0], "a", body, PutOptions{}).SHA256
+	before := c.sent.Load()
+	mustPut(t, nodes[1], "b", body, PutOptions{SHA256: sha, Size: int64(len(body))})
+	mustPut(t, nodes[1], "c", body[:500<<10], PutOptions{})
+	first := c.sent.Load()
+	mustPut(t, nodes[2], "d", body[:500<<10], PutOptions{})
+	if n := first - before; n > 2*(500<<10)+4096 {
+		t.Errorf("%d bytes were sent for a body that all have", n)
+	}
+	if n := c.sent.Load() - first; n > 4096 {
+		t.Errorf("%d bytes were sent for the second body that all have", n)
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.all()[0]
+	mustBucket(t, n, "bucket")
+	var mu sync.Mutex
+	now := time.Now()
+	n.s.bodies.now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	n.s.now = n.s.bodies.now
+	later := func(d time.Duration) {
+		mu.Lock()
+		now = now.Add(d)
+		mu.Unlock()
+		n.s.removeOrphans(t.Context())
+	}
+	exists := func(i Info) bool {
+		_, err := os.Stat(filepath.Join(n.dir, "objects", i.SHA256[:2], i.SHA256))
+		return err == nil
+	}
+	a := mustPut(t, n, "a", randomBody(1, 100<<10), PutOptions{})
+	mustPut(t, n, "same", randomBody(1, 100<<10), PutOptions{})
+	o, err := n.s.Open(t.Context(), "bucket", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Body.Close()
+	b := mustPut(t, n, "a", []byte("b"), PutOptions{})
+	later(2 * time.Hour)
+	if !exists(a) || !exists(b) {
+		t.Fatal("a body that an object refers to is gone")
+	}
+	if err := n.s.Delete(t.Context(), "bucket", "same", ""); err != nil {
+		t.Fatal(err)
+	}
+	later(50 * time.Minute)
+	if !exists(a) {
+		t.Fatal("an orphan went before its grace was over")
+	}
+	if !n.s.present(catalog.Sum(sumOf(randomBody(1, 100<<10))), 100<<10) {
+		t.Fatal("the orphan is not known any more")
+	}
+	later(50 * time.Minute)
+	if !exists(a) {
+		t.Fatal("a put had just asked for it")
+	}
+	later(20 * time.Minute)
+	if exists(a) || !exists(b) {
+		t.Fatalf("after the grace: orphan there %v, needed body there %v", exists(a), exists(b))
+	}
+	got, err := io.ReadAll(io.NewSectionReader(o.Body, 0, o.Size))
+	if err != nil || !bytes.Equal(got, randomBody(1, 100<<10)) {
+		t.Errorf("the open object is not readable any more: %v", err)
+	}
+}
+
+func TestListPagesAgainstAMap(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.all()[0]
+	mustBucket(t, n, "bucket")
+	mustBucket(t, n, "bucket2")
+	rapid.Check(t, func(rt *rapid.T) {
+		model := map[string]bool{}
+		all, _, err := n.s.List("bucket", "", "", MaxList)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for _, i := range all {
+			model[i.Key] = true
+		}
+		keys := rapid.SliceOfN(rapid.StringMatching(`[ab/é]{1,4}`), 0, 12).Draw(rt, "keys")
+		for _, k := range keys {
+			if model[k] {
+				err = n.s.Delete(context.Background(), "bucket", k, "")
+				delete(model, k)
+			} else {
+				op, _ := catalog.EncodePut("bucket", k, catalog.Cond{}, catalog.Record{})
+				_, err = n.s.propose(context.Background(), op)
+				model[k] = true
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+		}
+		prefix := rapid.StringMatching(`[ab/]{0,2}`).Draw(rt, "prefix")
+		after := rapid.StringMatching(`[ab/]{0,3}`).Draw(rt, "after")
+		limit := rapid.IntRange(1, 7).Draw(rt, "limit")
+		var want, got []string
+		for k := range model {
+			if strings.HasPrefix(k, prefix) && k > after {
+				want = append(want, k)
+			}
+		}
+		slices.Sort(want)
+		for next := after; ; {
+			page, more, err := n.s.List("bucket", prefix, next, limit)
+			if err != nil || len(page) > limit {
+				rt.Fatalf("page of %d, limit %d: %v", len(page), limit, err)
+			}
+			for _, i := range page {
+				got = append(got, i.Key)
+			}
+			if next = more; next == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			rt.Fatalf("prefix %q after %q limit %d: %q, want %q", prefix, after, limit, got, want)
+		}
+	})
+}
+
+func TestReadersAndWritersAtOnce(t *testing.T) {
+	c := newCluster(t, 3)
+	nodes := c.all()
+	mustBucket(t, nodes[0], "bucket")
+	bodies := map[string][]byte{}
+	var versions [][]byte
+	for i, size := range []int{10, 70 << 10, 5000, 200 << 10} {
+		versions = append(versions, randomBody(uint64(100+i), size))
+	}
+	bodies["k"] = versions[0]
+	mustPut(t, nodes[0], "k", versions[0], PutOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			for j := 0; ctx.Err() == nil; j++ {
+				if _, _, err := n.s.Put(context.Background(), "bucket", "k", bytes.NewReader(versions[(i+j)%len(versions)]), PutOptions{}); err != nil {
+					t.Errorf("put: %v", err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for last := uint64(0); ctx.Err() == nil; {
+				o, err := n.s.Open(context.Background(), "bucket", "k")
+				if err != nil {
+					t.Errorf("open: %v", err)
+					return
+				}
+				b, err := io.ReadAll(io.NewSectionReader(o.Body, 0, o.Size))
+				o.Body.Close()
+				if err != nil || fmt.Sprintf("%x", sumOf(b)) != o.SHA256 {
+					t.Errorf("version %d: read %d bytes of another body, %v", o.Version, len(b), err)
+					return
+				}
+				if o.Version < last {
+					t.Errorf("version %d came after %d", o.Version, last)
+				}
+				last = o.Version
+				if _, _, err := n.s.List("bucket", "", "", 10); err != nil {
+					t.Error(err)
+				}
+				n.s.Status()
+			}
+		})
+	}
+	wg.Wait()
+}

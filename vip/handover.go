@@ -1,0 +1,144 @@
+package vip
+
+import (
+	"context"
+	"log/slog"
+
+	"rain/ring"
+	"rain/vip/table"
+)
+
+// letGo gives what this node owns to whom the table wants it to have, as gently
+// as the reason allows.
+func (m *Manager) letGo(ctx context.Context, at *moment, e *table.Entry, s *slot, act bool) {
+	if e.Removed {
+		m.cede(ctx, s, table.Op{Kind: table.Free, Addr: e.Addr(), Ref: e.OwnIndex, AtMS: m.nowMS(), Cause: "removed"})
+		return
+	}
+	if !e.Next.IsZero() {
+		m.handOver(ctx, at, e, s, act)
+		return
+	}
+	to := m.want[e.Addr()]
+	if to == at.self {
+		return
+	}
+	cause, urgent := m.reason(at, e, to)
+	switch {
+	case to.IsZero():
+		// Nobody is left to take it. Freed, it answers again as soon as somebody can.
+		m.cede(ctx, s, table.Op{Kind: table.Free, Addr: e.Addr(), Ref: e.OwnIndex, AtMS: m.nowMS(), Cause: cause})
+	case !urgent && !m.myTurn(at, e):
+	case m.prep == nil || !act || s.ln == nil:
+		m.give(ctx, e, s, to, cause)
+	default:
+		op := table.Op{Kind: table.Prepare, Addr: e.Addr(), Ref: e.OwnIndex, To: to}
+		m.work(ctx, s, func(ctx context.Context) func() {
+			err := m.propose(ctx, op)
+			return func() { m.failed("prepare", op.Addr, err) }
+		})
+		s.stop = nil
+	}
+}
+
+// reason says why e shall go to another, and whether at once.
+func (m *Manager) reason(at *moment, e *table.Entry, to ring.Member) (cause string, urgent bool) {
+	switch {
+	case at.t.IsDraining(at.self):
+		return "drain " + m.cfg.Name(at.self.ID), true
+	case e.Pin != 0 && e.Pin == to.ID:
+		return "moved to " + m.cfg.Name(to.ID), true
+	}
+	return "balance", false
+}
+
+// myTurn reports whether e may be moved for balance: the view is settled, no
+// other move is under way, and e is the first in the table that would move.
+func (m *Manager) myTurn(at *moment, e *table.Entry) bool {
+	settled := m.calm.Add(m.cfg.Settle)
+	if at.now < settled {
+		at.wakeAt(settled)
+		return false
+	}
+	for i := range at.t.Entries {
+		o := &at.t.Entries[i]
+		if !o.Next.IsZero() || at.t.Orphan(o) || !o.Served {
+			return false
+		}
+	}
+	for i := range at.t.Entries {
+		o := &at.t.Entries[i]
+		if to, ok := m.want[o.Addr()]; ok && to != o.Owner {
+			return o.Addr() == e.Addr()
+		}
+	}
+	return false
+}
+
+// handOver goes on with a hand-over whose Prepare is in the table.
+func (m *Manager) handOver(ctx context.Context, at *moment, e *table.Entry, s *slot, act bool) {
+	if s.prepared != e.NextIndex {
+		s.prepared, s.notReady = e.NextIndex, at.now.Add(m.cfg.PrepareTimeout)
+	}
+	cause, urgent := m.reason(at, e, e.Next)
+	switch {
+	case e.Ready && act && s.ln != nil:
+		m.steer(ctx, e, s, cause)
+	case at.now < s.notReady:
+		at.wakeAt(s.notReady)
+	case urgent:
+		m.give(ctx, e, s, e.Next, cause)
+	default:
+		m.calm = at.now // not again at once
+		op := table.Op{Kind: table.Cancel, Addr: e.Addr(), Ref: e.OwnIndex}
+		m.work(ctx, s, func(ctx context.Context) func() {
+			err := m.propose(ctx, op)
+			return func() { m.failed("cancel", op.Addr, err) }
+		})
+		s.stop = nil
+	}
+}
+
+// steer empties the own queue while new connections go to the successor's, then
+// gives the address.
+func (m *Manager) steer(ctx context.Context, e *table.Entry, s *slot, cause string) {
+	entry := *e
+	m.work(ctx, s, func(wctx context.Context) func() {
+		err := m.prep.Steer(wctx, entry.Addr())
+		return func() {
+			if err != nil {
+				// The rest of the queue will be reset; the address must go on all the same.
+				m.log.LogAttrs(ctx, slog.LevelWarn, "hand-over may break connections",
+					slog.String("vip", entry.Addr().String()), slog.Any("err", err))
+			}
+			now := m.rider.Table().Find(entry.Addr())
+			if now == nil || now.OwnIndex != entry.OwnIndex || now.NextIndex != entry.NextIndex {
+				m.prep.Promote(entry.Addr()) // the successor is gone: all comes here again
+				return
+			}
+			m.give(ctx, &entry, s, entry.Next, cause)
+		}
+	})
+}
+
+func (m *Manager) give(ctx context.Context, e *table.Entry, s *slot, to ring.Member, cause string) {
+	m.cede(ctx, s, table.Op{Kind: table.Give, Addr: e.Addr(), Ref: e.OwnIndex, To: to, AtMS: m.nowMS(), Cause: cause})
+}
+
+// cede stops acting, then proposes the op that says so. Until the ring says
+// that the op did not happen, this ownership is not acted on again: the op may
+// be committed at others long before its result is known here.
+func (m *Manager) cede(ctx context.Context, s *slot, op table.Op) {
+	m.release(s)
+	s.ceded = op.Ref
+	m.work(ctx, s, func(ctx context.Context) func() {
+		err := m.propose(ctx, op)
+		return func() {
+			if err != nil && surelyNot(err) {
+				s.ceded = 0
+			}
+			m.failed("cede", op.Addr, err)
+		}
+	})
+	s.stop = nil
+}

@@ -1,0 +1,207 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"rain/ring"
+	"rain/vip/table"
+)
+
+// Manager serves this node's share of the addresses. Make it with New.
+type Manager struct {
+	cfg    Config
+	ring   Ring
+	driver Driver
+	prep   Preparer // the driver, if it is one; else nil
+	rider  *table.Rider
+	serve  Serve
+	log    *slog.Logger
+
+	wg   sync.WaitGroup // workers and servers
+	poke chan struct{}  // something happened
+	mu   sync.Mutex
+	post []func() // results of workers, for the loop
+
+	// The rest belongs to the loop.
+	slots   map[netip.Addr]*slot
+	seen    *table.Table // of which want is
+	want    map[netip.Addr]ring.Member
+	calm    ring.Instant // since when the view has been stable
+	noOps   ring.Instant // no proposals before: the ring refused one
+	excused bool         // driver "none": the cluster knows
+}
+
+// slot is what this node does about one address.
+type slot struct {
+	addr   table.Address
+	ln     net.Listener
+	queues bool // ln was prepared and nobody accepts from it yet
+	busy   bool // a worker has this slot; the loop leaves it alone
+	// stop ends the worker when the node may no longer act, or forNext: is no
+	// longer the successor. nil: what the worker does cannot be called back.
+	stop    context.CancelFunc
+	forNext bool
+	// ceded is the ownership (its index) under which this node never acts again.
+	ceded    uint64
+	notReady ring.Instant // when the Prepare seen last runs out
+	prepared uint64       // the index of that Prepare
+	retry    ring.Instant // no Acquire before
+	gap      time.Duration
+	telling  bool // the Served op is on its way
+}
+
+// New makes a manager. Run runs it.
+func New(cfg Config, r Ring, d Driver, rider *table.Rider, serve Serve, log *slog.Logger) (*Manager, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		cfg: cfg, ring: r, driver: d, rider: rider, serve: serve, log: log,
+		poke: make(chan struct{}, 1), slots: map[netip.Addr]*slot{},
+	}
+	m.prep, _ = d.(Preparer)
+	return m, nil
+}
+
+// Renew hands a new end of the lease to the driver. The ring's shell should call
+// it at once for each renewal; it costs an atomic store. Run does it too, every
+// Tick.
+func (m *Manager) Renew(until ring.Instant) { m.driver.Renew(until) }
+
+// Run serves until ctx ends. When it returns nothing of it runs and nothing is
+// held; what is still this node's in the table goes to others once the ring
+// misses it (see Drain).
+func (m *Manager) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer m.shutdown(cancel)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		t := m.rider.Table()
+		timer.Reset(m.step(ctx, t))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.Changed():
+		case <-m.poke:
+		case <-timer.C:
+		}
+	}
+}
+
+func (m *Manager) shutdown(cancel context.CancelFunc) {
+	cancel()
+	for _, s := range m.slots {
+		if s.ln != nil {
+			_ = s.ln.Close() // ends its server; the release below tells the driver
+		}
+	}
+	m.wg.Wait()
+	m.results()
+	for _, s := range m.slots {
+		m.release(s)
+	}
+	m.wg.Wait()
+}
+
+// results takes in what workers left.
+func (m *Manager) results() {
+	m.mu.Lock()
+	post := m.post
+	m.post = nil
+	m.mu.Unlock()
+	for _, f := range post {
+		f()
+	}
+}
+
+// after has the loop run f.
+func (m *Manager) after(f func()) {
+	m.mu.Lock()
+	m.post = append(m.post, f)
+	m.mu.Unlock()
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// work runs job beside the loop, with the slot locked against the loop, and then
+// what it returns on the loop. done may be nil.
+func (m *Manager) work(ctx context.Context, s *slot, job func(ctx context.Context) (done func())) {
+	ctx, s.stop = context.WithCancel(ctx)
+	stop := s.stop
+	s.busy, s.forNext = true, false
+	m.wg.Go(func() {
+		defer stop()
+		done := job(ctx)
+		m.after(func() {
+			s.busy = false
+			if done != nil {
+				done()
+			}
+		})
+	})
+}
+
+// release stops listening. The server on the listener ends by itself.
+func (m *Manager) release(s *slot) {
+	if s.ln == nil {
+		return
+	}
+	_ = s.ln.Close()
+	m.driver.Release(s.addr.Addr())
+	s.ln, s.queues = nil, false
+}
+
+// propose sends an op. A refusal by the table is an error of its own kind.
+func (m *Manager) propose(ctx context.Context, op table.Op) error {
+	result, err := m.ring.Propose(ctx, op.Append(nil))
+	switch {
+	case err != nil:
+		return fmt.Errorf("vip: propose: %w", err)
+	case len(result) > 0:
+		return &RefusedError{Text: string(result)}
+	}
+	return nil
+}
+
+// RefusedError says that the cluster's table did not allow an op: it changed
+// nothing.
+type RefusedError struct{ Text string }
+
+func (e *RefusedError) Error() string { return e.Text }
+
+// surelyNot reports whether an op with this error has not happened and never will.
+func surelyNot(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused) || errors.Is(err, ring.ErrNotPrimary)
+}
+
+// quiet keeps an isolated node from proposing all the time.
+const quiet = 20 * time.Millisecond
+
+// failed is told of a proposal's end, on the loop.
+func (m *Manager) failed(what string, addr netip.Addr, err error) {
+	if err == nil {
+		return
+	}
+	var refused *RefusedError
+	level := slog.LevelDebug // isolation is told elsewhere
+	if errors.As(err, &refused) {
+		level = slog.LevelInfo
+	} else {
+		m.noOps = m.ring.Now().Add(quiet)
+	}
+	m.log.LogAttrs(context.Background(), level, "proposal came to nothing",
+		slog.String("op", what), slog.String("vip", addr.String()), slog.Any("err", err))
+}
+
+func (m *Manager) nowMS() uint64 { return uint64(time.Now().UnixMilli()) }

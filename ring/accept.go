@@ -74,6 +74,7 @@ func joinViews(mine []IndexedView, base uint64, added []IndexedView) []IndexedVi
 
 func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	first := m.state != member
+	waited := m.viewPending()
 	changed := m.takeLog(t, added)
 	newEpoch := t.Epoch != m.copyStamp.Epoch
 	m.news = first || changed || newEpoch || t.Commit > m.commit || t.Stable > m.stable
@@ -100,6 +101,9 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	m.recount()
 	m.confirmLease()
 	m.settleProposals()
+	if waited && !m.viewPending() {
+		m.saved.stable = true // every disk must know that the view before is history
+	}
 	m.save(first && m.saved.replace)
 	m.holdUntil = m.now.Add(m.holdTime())
 }

@@ -54,10 +54,10 @@ func (m *Machine) voters() []seeker {
 
 // mayVote reports whether a node with that disk may vote for a log of this
 // epoch. An empty disk may not (it may have burned), but for one case: it holds
-// the promise for this very generation. Then it was there at the founding and
-// died before its first record was on disk.
+// the promise for this generation. Then it was there at the founding and
+// died before its first record was on disk. A later generation is a later try.
 func mayVote(disk, promise, log Epoch) bool {
-	return disk != 0 || promise.Generation() == log.Generation()
+	return disk != 0 || promise != 0 && promise.Generation() >= log.Generation()
 }
 
 // diskQuorum reports whether the ids for which in is true may start from my

@@ -68,7 +68,7 @@ type Machine struct {
 	lease     Instant
 	lastLease Instant // when a lease was last confirmed
 
-	suspicion map[Member]Stamp // mine, with the copy's stamp at that moment
+	suspicion map[Member]Stamp // mine; heard begins anew with each
 	heard     map[Member]Stamp // last sign of life of a suspect, likewise
 	joiners   map[NodeID]joiner
 	row       []byte

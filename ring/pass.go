@@ -136,11 +136,10 @@ func (m *Machine) placeSuspects() {
 	t := m.copy
 	in := membersOf(m.force())
 	for _, who := range in { // not over the map: its order is chance
-		since, ok := m.suspicion[who]
-		if !ok || m.suspectOnToken(who) {
+		if _, ok := m.suspicion[who]; !ok || m.suspectOnToken(who) {
 			continue
 		}
-		if at, ok := m.heard[who]; ok && since.Less(at) {
+		if _, ok := m.heard[who]; ok { // what is in heard came after my suspicion
 			delete(m.suspicion, who)
 			delete(m.heard, who)
 			continue

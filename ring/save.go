@@ -27,7 +27,7 @@ func (m *Machine) save(replace bool) {
 	}
 	m.refs++
 	out := &Save{
-		Ref: m.refs, Replace: replace, Stamp: m.copyStamp, Stable: m.stable,
+		Ref: m.refs, Replace: replace, Promise: m.cold.promise, Stamp: m.copyStamp, Stable: m.stable,
 		From: s.from, Entries: slices.Clone(m.log.from(s.from - 1)),
 	}
 	if replace {

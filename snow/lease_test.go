@@ -21,6 +21,7 @@ import (
 const getHome = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 func TestLease(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *Config) { c.LeaseWait = 100 * time.Millisecond })
 	r.publish("a.test", testSite(), false)
 	c := r.dial(r.vip)
@@ -43,6 +44,7 @@ func TestLease(t *testing.T) {
 }
 
 func TestLateLease(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *Config) { c.LeaseWait = patience })
 	r.publish("a.test", testSite(), false)
 	for _, lack := range []func(bool){func(b bool) { r.cluster.lease(!b) }, func(b bool) { r.cluster.holds.Store(!b) }} {
@@ -68,6 +70,7 @@ func TestLateLease(t *testing.T) {
 // After a planned hand-over the connections that were served before get their
 // answers, and are closed; new ones do not.
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *Config) { c.LeaseWait = 50 * time.Millisecond })
 	r.publish("a.test", testSite(), false)
 	old := r.dial(r.vip)
@@ -87,6 +90,7 @@ func TestHandOver(t *testing.T) {
 // Each response is of one version, and after a publish returned, of that or a
 // later one.
 func TestPublishIsAtomic(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	version := func(v int) fstest.MapFS {
 		body := fmt.Sprintf("%08d", v)
@@ -138,6 +142,7 @@ func TestPublishIsAtomic(t *testing.T) {
 }
 
 func TestRollbackAndFailingStore(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	page := func(s string) fstest.MapFS { return fstest.MapFS{"index.html": {Data: []byte(s)}} }
 	r.publish("a.test", page("one"), false)
@@ -154,6 +159,7 @@ func TestRollbackAndFailingStore(t *testing.T) {
 }
 
 func TestShutdownFinishesRequests(t *testing.T) {
+	t.Parallel()
 	cluster := &fakeCluster{}
 	s, err := New(DefaultConfig(), Deps{Content: sitetest.New(), Cluster: cluster}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -201,6 +207,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 }
 
 func TestAccessLog(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "access.log")
 	r := newRig(t, func(c *Config) { c.AccessLog, c.AccessFormat = path, "combined" })
 	r.publish("a.test", testSite(), false)

@@ -24,6 +24,7 @@ func mountedHandler(ctx *fasthttp.RequestCtx) {
 const day = "Sun, 01 Mar 2026 12:00:00 GMT"
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	for _, tc := range []struct {
@@ -70,6 +71,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	ask := func(host string) answer {
 		c := r.dial(r.own)
@@ -107,6 +109,7 @@ func TestHosts(t *testing.T) {
 }
 
 func TestConditionals(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	tag := r.get("/a.txt").Header.Get("Etag")
@@ -164,6 +167,7 @@ func TestConditionals(t *testing.T) {
 }
 
 func TestRanges(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	for _, tc := range []struct {
@@ -201,6 +205,7 @@ func TestRanges(t *testing.T) {
 }
 
 func TestMultipart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	for _, name := range []string{"a.txt", "mid.bin", "big.bin"} {
@@ -233,6 +238,7 @@ func TestMultipart(t *testing.T) {
 }
 
 func TestSidecars(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	tags := map[string]string{}
@@ -269,6 +275,7 @@ func TestSidecars(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	get := r.get("/a.txt")
@@ -299,6 +306,7 @@ func TestMethods(t *testing.T) {
 }
 
 func TestIsolatedSaysSo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish("a.test", testSite(), false)
 	if a := r.get("/"); a.Header.Get("X-Rain-State") != "" {

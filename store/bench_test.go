@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // benchPut puts bodies of their own from 16 clients at three nodes, with real
 // syncs and pipes for connections.
 func benchPut(b *testing.B, size int) {
-	c := newCluster(b, 3)
+	c := startCluster(&cluster{t: b, stall: 5 * time.Second, disk: true}, 3)
 	nodes := c.all()
 	if _, err := nodes[0].s.CreateBucket(b.Context(), "bucket"); err != nil {
 		b.Fatal(err)
@@ -25,7 +27,7 @@ func benchPut(b *testing.B, size int) {
 		for pb.Next() {
 			i := seq.Add(1)
 			binary.BigEndian.PutUint64(body, i)
-			key := string(binary.BigEndian.AppendUint64([]byte("k"), i%100+0x3030303030303030))
+			key := strconv.FormatUint(i%100, 10)
 			if _, _, err := nodes[i%3].s.Put(context.Background(), "bucket", key, bytes.NewReader(body), PutOptions{}); err != nil {
 				b.Error(err)
 				return

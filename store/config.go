@@ -21,8 +21,10 @@ type Config struct {
 	MaxObject int64
 	// CacheBytes bounds the memory for bodies of at most 64 KiB. Default 128 MiB.
 	CacheBytes int64
-	// PeerStall is how long a member may make no progress with a body before
-	// it is left out and repaired later. Default 2 s.
+	// PeerStall is how long a put that has a quorum waits for the other members
+	// before it leaves them out, to be repaired later; and how long a read waits
+	// for one member before it asks the next. Without a quorum a put has five
+	// times the patience. Default 2 s.
 	PeerStall time.Duration
 	// ProposeTimeout bounds the time of an op on the token. Default 10 s.
 	ProposeTimeout time.Duration

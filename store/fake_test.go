@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type cluster struct {
 	index uint64
 	view  []ring.NodeID
 	nodes map[ring.NodeID]*node
+	stall time.Duration
+	disk  bool // on a real disk, not in memory
 	calls atomic.Int64
 	sent  atomic.Int64 // bytes written by callers
 }
@@ -84,24 +87,34 @@ func (f *testFile) Write(p []byte) (int, error) {
 
 func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, nodes: map[ring.NodeID]*node{}}
+	return startCluster(&cluster{t: t, stall: time.Second}, n)
+}
+
+func startCluster(c *cluster, n int) *cluster {
+	c.t.Helper()
+	c.nodes = map[ring.NodeID]*node{}
 	for i := range n {
 		c.add(ring.NodeID(0x00010001 + i))
 	}
 	return c
 }
 
-func testConfig(dir string) Config {
-	cfg := DefaultConfig()
-	cfg.Dir = dir
-	cfg.PeerStall = 300 * time.Millisecond
-	return cfg
+// tempDir is in memory where that is easy: a disk that others keep busy stalls
+// for seconds.
+func (c *cluster) tempDir() string {
+	if !c.disk {
+		if dir, err := os.MkdirTemp("/dev/shm", "rain-store-test-"); err == nil {
+			c.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			return dir
+		}
+	}
+	return c.t.TempDir()
 }
 
 // add starts a node with an empty disk and joins it.
 func (c *cluster) add(id ring.NodeID) *node {
 	c.t.Helper()
-	n := &node{c: c, id: id, dir: c.t.TempDir(), fs: &testFS{}}
+	n := &node{c: c, id: id, dir: c.tempDir(), fs: &testFS{}}
 	c.start(n)
 	return n
 }
@@ -113,7 +126,9 @@ func (c *cluster) start(n *node) {
 	n.handle = map[string]func(context.Context, ring.NodeID, net.Conn){}
 	n.down, n.frozen = false, false
 	log := slog.New(slog.DiscardHandler)
-	s, err := newStore(testConfig(n.dir), Deps{Ring: n, Peers: n, Services: n}, log, n.fs, time.Now)
+	cfg := DefaultConfig()
+	cfg.Dir, cfg.PeerStall = n.dir, c.stall
+	s, err := newStore(cfg, Deps{Ring: n, Peers: n, Services: n}, log, n.fs, time.Now)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -67,28 +67,33 @@ func (f *fanout) close() {
 }
 
 // wait returns when this node and more than half of the newest view have the
-// body and every other member of it has answered. Members that leave the view
-// are waited for no longer.
+// body, and the others have answered or were waited for long enough. Members
+// that leave the view are waited for no longer.
 func (f *fanout) wait(ctx context.Context) error {
 	tick := time.NewTicker(viewPoll)
 	defer tick.Stop()
 	self := f.s.ring.Self()
-	var allIn time.Time // when the last answer came
+	var since time.Time // when a quorum was first seen, or the last answer came
 	for {
 		if err := f.failed[self]; err != nil {
 			return err
 		}
 		members := f.s.ring.Members()
-		waiting := slices.ContainsFunc(members, func(m ring.NodeID) bool { return f.pending[m] }) || f.pending[self]
-		if !waiting {
-			if 2*f.count(members) > len(members) {
+		waiting := slices.ContainsFunc(members, func(m ring.NodeID) bool { return f.pending[m] })
+		enough := f.acked[self] && 2*f.count(members) > len(members)
+		if enough && !waiting {
+			return nil
+		}
+		if enough || !waiting {
+			if since.IsZero() {
+				since = time.Now()
+			}
+			late := time.Since(since) > f.s.cfg.PeerStall
+			switch {
+			case enough && late:
 				return nil
-			}
-			// A member that died may be about to leave the view.
-			if allIn.IsZero() {
-				allIn = time.Now()
-			}
-			if f.anyNoSpace() || time.Since(allIn) > f.s.cfg.PeerStall {
+			case !enough && (late || f.anyNoSpace()):
+				// Until it is late, a member that died may leave the view.
 				return f.tooFew(members)
 			}
 		}
@@ -143,14 +148,14 @@ func (f *fanout) tooFew(members []ring.NodeID) error {
 // sendSmall brings a small body to a member in one round trip.
 func (s *Store) sendSmall(ctx context.Context, peer ring.NodeID, sum catalog.Sum, body []byte) error {
 	return s.call(ctx, peer, servicePut, func(conn net.Conn) error {
-		c, release := guardConn(ctx, conn, s.cfg.PeerStall)
+		c, release := guardConn(ctx, conn, patience*s.cfg.PeerStall)
 		defer release()
 		msg := make([]byte, 0, requestLen+len(body))
 		msg = request{kindSmall, sum, uint64(len(body))}.append(msg)
 		if _, err := c.Write(append(msg, body...)); err != nil {
 			return err
 		}
-		st, err := c.readStatus(s.cfg.PeerStall)
+		st, err := c.readStatus(syncTime(s.cfg.PeerStall, 0))
 		return settled(st, err)
 	})
 }
@@ -170,7 +175,7 @@ func (s *Store) sendSpool(ctx context.Context, peer ring.NodeID, sp *spool, size
 		return err
 	}
 	return s.call(ctx, peer, servicePut, func(conn net.Conn) error {
-		c, release := guardConn(ctx, conn, s.cfg.PeerStall)
+		c, release := guardConn(ctx, conn, patience*s.cfg.PeerStall)
 		defer release()
 		req := request{kind: kindStream, size: unknownSize}
 		if st.known {
@@ -185,7 +190,7 @@ func (s *Store) sendSpool(ctx context.Context, peer ring.NodeID, sp *spool, size
 		if _, err := c.Write(req.append(nil)); err != nil {
 			return err
 		}
-		word, err := c.readStatus(s.cfg.PeerStall)
+		word, err := c.readStatus(syncTime(s.cfg.PeerStall, 0))
 		if err != nil || word != statusGo {
 			return settled(word, err)
 		}

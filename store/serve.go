@@ -28,7 +28,7 @@ func (s *Store) serveRequests(ctx context.Context, peer ring.NodeID, conn net.Co
 		}
 		r, err := parseRequest(head)
 		if err == nil {
-			c, release := guardConn(ctx, conn, s.cfg.PeerStall)
+			c, release := guardConn(ctx, conn, patience*s.cfg.PeerStall)
 			err = kinds(c, r)
 			release()
 		}
@@ -104,7 +104,7 @@ func (s *Store) serveStream(c *stallConn, r request) error {
 	if err := answer(c, statusGo); err != nil {
 		return err
 	}
-	sum, n, err := s.readFrames(c, t, want)
+	sum, n, err := s.readFrames(c.within(streamIdle), c, t, want)
 	if err != nil {
 		return err
 	}
@@ -115,11 +115,12 @@ func (s *Store) serveStream(c *stallConn, r request) error {
 }
 
 // readFrames writes a stream's body to w and holds it to the hash at its end.
-func (s *Store) readFrames(c io.Reader, w io.Writer, want int64) (sum catalog.Sum, n int64, err error) {
+// heads and c are one connection; on heads the other end may take its time.
+func (s *Store) readFrames(heads, c io.Reader, w io.Writer, want int64) (sum catalog.Sum, n int64, err error) {
 	h := sha256.New()
 	buf := make([]byte, chunkSize)
 	for {
-		if _, err := io.ReadFull(c, buf[:4]); err != nil {
+		if _, err := io.ReadFull(heads, buf[:4]); err != nil {
 			return sum, n, err
 		}
 		size := binary.BigEndian.Uint32(buf)

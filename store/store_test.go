@@ -268,6 +268,18 @@ func TestFrozenMemberIsLeftOut(t *testing.T) {
 	eventually(t, "repair", func() bool { return nodes[2].s.Missing() == 0 })
 }
 
+func TestSlowClient(t *testing.T) {
+	c := startCluster(&cluster{t: t, stall: 200 * time.Millisecond}, 3)
+	n := c.all()[0]
+	mustBucket(t, n, "bucket")
+	body := randomBody(9, 4<<20)
+	rest := func() { time.Sleep((patience + 2) * c.stall) } // no member is at fault
+	r := &pausingReader{r: bytes.NewReader(body), after: 2 << 20, hook: rest}
+	if info, _, err := n.s.Put(t.Context(), "bucket", "k", r, PutOptions{}); err != nil || info.Stored != 3 {
+		t.Fatalf("stored %d, %v", info.Stored, err)
+	}
+}
+
 func TestTooFewMembers(t *testing.T) {
 	c := newCluster(t, 3)
 	nodes := c.all()

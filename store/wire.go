@@ -40,6 +40,12 @@ const (
 	streamFrom = 1 << 20
 	chunkSize  = 256 << 10
 	maxLacks   = 4096
+	// patience is how many stall times a member may make no progress with a put
+	// before its connection is given up: its disk may be busy.
+	patience = 5
+	// streamIdle is how long a member waits for more of a stream: the client
+	// may be slow. Who serves the client bounds that.
+	streamIdle = 2 * time.Minute
 )
 
 type status uint8
@@ -154,6 +160,9 @@ func (c *stallConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// within is c with another limit on stalls.
+func (c *stallConn) within(d time.Duration) *stallConn { return &stallConn{c.Conn, c.ctx, d} }
+
 // readStatus waits d for the member's word.
 func (c *stallConn) readStatus(d time.Duration) (status, error) {
 	if err := c.allow(d); err != nil {
@@ -166,7 +175,8 @@ func (c *stallConn) readStatus(d time.Duration) (status, error) {
 	return status(b[0]), nil
 }
 
-// syncTime is how long a member may take to get size bytes to its disk.
+// syncTime is how long a member may take to get size bytes to its disk. A busy
+// disk may stall for seconds; a put that has a quorum does not wait for it.
 func syncTime(stall time.Duration, size int64) time.Duration {
-	return stall + time.Duration(size/(16<<20))*time.Second
+	return patience*stall + time.Duration(size/(16<<20))*time.Second
 }

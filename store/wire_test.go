@@ -34,7 +34,8 @@ func FuzzFrames(f *testing.F) {
 	s := &Store{cfg: DefaultConfig()}
 	f.Fuzz(func(t *testing.T, b []byte, want int64) {
 		var out bytes.Buffer
-		sum, n, err := s.readFrames(bytes.NewReader(b), &out, want)
+		r := bytes.NewReader(b)
+		sum, n, err := s.readFrames(r, r, &out, want)
 		if err != nil {
 			return
 		}

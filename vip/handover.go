@@ -41,6 +41,16 @@ func (m *Manager) letGo(ctx context.Context, at *moment, e *table.Entry, s *slot
 	}
 }
 
+// mustGo reports whether this node is not to begin to hold what it owns.
+func (m *Manager) mustGo(at *moment, e *table.Entry) bool {
+	to := m.want[e.Addr()]
+	if to == at.self || e.Owner != at.self {
+		return false
+	}
+	_, urgent := m.reason(at, e, to)
+	return e.Removed || urgent
+}
+
 // reason says why e shall go to another, and whether at once.
 func (m *Manager) reason(at *moment, e *table.Entry, to ring.Member) (cause string, urgent bool) {
 	switch {

@@ -40,6 +40,7 @@ func TestPlannedHandOverRefusesNothing(t *testing.T) {
 		}
 		return ring.Instant(ts.Nano())
 	}
+	c.lease = 5 * time.Second // no pause of a loaded machine shall end it
 	port := freePort(t)
 	var accepted sync.WaitGroup
 	var nodes []*fake

@@ -53,6 +53,7 @@ type slot struct {
 	notReady ring.Instant // when the Prepare seen last runs out
 	prepared uint64       // the index of that Prepare
 	retry    ring.Instant // no Acquire before
+	fails    int          // of Acquire, one after the other
 	gap      time.Duration
 	telling  bool // the Served op is on its way
 }

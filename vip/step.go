@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/vip/guard"
 	"rain/vip/table"
 )
 
@@ -74,7 +75,11 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 	}
 	if s.busy {
 		// What a worker does is right only as long as this node may act, or queue.
-		if s.stop != nil && (s.forNext && !next || !s.forNext && !act) {
+		unfit := !act || s.ln == nil && m.mustGo(at, e)
+		if s.forNext {
+			unfit = !next
+		}
+		if s.stop != nil && unfit {
 			s.stop()
 		}
 		return
@@ -85,7 +90,7 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 		m.release(s)
 	}
 	switch {
-	case act && s.ln == nil:
+	case act && s.ln == nil && !m.mustGo(at, e):
 		if at.now < s.retry {
 			at.wakeAt(s.retry)
 			return
@@ -148,12 +153,13 @@ func (m *Manager) acquired(ctx context.Context, s *slot, ln net.Listener, err er
 	stopped := ctx.Err() != nil
 	return func() {
 		if err == nil {
-			s.ln, s.queues = ln, true
+			s.ln, s.queues, s.fails = ln, true, 0
 			return
 		}
 		s.retry = m.ring.Now().Add(time.Millisecond)
-		if !stopped && !errors.Is(err, context.Canceled) {
-			s.retry = m.ring.Now().Add(quiet)
+		if !stopped && !errors.Is(err, guard.ErrLeaseOver) {
+			s.retry = m.ring.Now().Add(quiet << min(s.fails, 6))
+			s.fails++
 			m.log.LogAttrs(context.Background(), slog.LevelWarn, "cannot hold the address",
 				slog.String("vip", s.addr.Addr().String()), slog.Any("err", err))
 		}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"log/slog"
+	"time"
 
 	"rain/ring"
 )
@@ -73,6 +74,7 @@ func (n *Node) keepRows(t *ring.Token) {
 func (n *Node) deliver(d *ring.Delivery) {
 	if d.Rider == ring.RiderViews {
 		v := d.View
+		n.noteSince(n.View(), v)
 		n.view.Store(&v)
 		n.events.viewChanged(d)
 		for _, r := range n.riders {
@@ -129,6 +131,21 @@ func (n *Node) trace(list []ring.Trace) {
 		}
 		if n.log.Enabled(nil, level) {
 			n.log.Log(nil, level, string(t.Kind), slog.String("what", t.String()))
+		}
+	}
+}
+
+// noteSince remembers when nodes came and went, as seen here.
+func (n *Node) noteSince(old, now ring.View) {
+	at := time.Now().UTC()
+	for _, m := range now.Members {
+		if !old.Has(m.Member) {
+			n.since[m.ID] = at
+		}
+	}
+	for _, m := range old.Members {
+		if _, still := now.ByID(m.ID); !still {
+			n.since[m.ID] = at
 		}
 	}
 }

@@ -59,10 +59,11 @@ type Node struct {
 	rows    atomic.Pointer[[]ring.Row]
 	diskErr atomic.Pointer[string]
 
-	m        *ring.Machine // loop only
-	life     uint64        // counts machines; loop only
-	writer   *writer       // loop only
-	row      []byte        // loop only
+	m        *ring.Machine             // loop only
+	life     uint64                    // counts machines; loop only
+	writer   *writer                   // loop only
+	row      []byte                    // loop only
+	since    map[ring.NodeID]time.Time // loop only: when an id came into the view or left it
 	fetched  fetchState
 	rejoin   ring.Incarnation
 	settling bool // no snapshot for compaction under way
@@ -91,7 +92,7 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 		cfg: cfg, log: log, riders: slices.Clone(riders), blank: map[ring.RiderID][]byte{},
 		mail: newMailbox(), events: newEventLog(cfg.Name), meter: newMeter(),
 		slots: make(chan struct{}, 4096), waiting: map[uint64]*waiter{},
-		left: make(chan struct{}), done: make(chan struct{}),
+		left: make(chan struct{}), done: make(chan struct{}), since: map[ring.NodeID]time.Time{},
 		onLease: func(ring.Instant) {},
 	}
 	slices.SortFunc(n.riders, func(a, b RiderReg) int { return int(a.ID) - int(b.ID) })

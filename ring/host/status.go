@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"time"
 
 	"rain/ring"
 )
@@ -14,8 +16,9 @@ type Status struct {
 	Primary bool
 	View    ring.View // delivered
 	Meter   Meter
-	DiskErr string // why the log cannot be written; "": it can
-	LeaseMS int64  // what is left of the lease, at least 0
+	DiskErr string                    // why the log cannot be written; "": it can
+	LeaseMS int64                     // what is left of the lease, at least 0
+	Since   map[ring.NodeID]time.Time // when an id came into the view or left it, as seen here
 }
 
 // Status asks the loop. ok is false when the node is stopping or ctx ends.
@@ -26,6 +29,7 @@ func (n *Node) Status(ctx context.Context) (s Status, ok bool) {
 			return
 		}
 		s.Inspection = n.m.Inspect()
+		s.Since = maps.Clone(n.since)
 		if t := s.Token; t != nil { // a copy: the loop goes on with its own
 			s.Token = &ring.Token{Epoch: t.Epoch, Seq: t.Seq, Base: t.Base, Commit: t.Commit, Stable: t.Stable, Ring: slices.Clone(t.Ring)}
 		}

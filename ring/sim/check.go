@@ -268,7 +268,7 @@ func (c *Cluster) checkStable(n *node) {
 	if s < uint64(len(c.check.stable)) {
 		return
 	}
-	if v := n.seen.Views; len(v) > 0 && v[len(v)-1].Cold && v[len(v)-1].Index > s {
+	if v := n.seen.Views; n.seen.State != "member" || len(v) > 0 && v[len(v)-1].Cold && v[len(v)-1].Index > s {
 		return // a cold start that is not settled claims its whole log; it may yet fail
 	}
 	gen := n.gen()

@@ -27,7 +27,7 @@ func (c *Cluster) Whole() bool {
 			return false
 		}
 		v := s.Views[0].View
-		if len(v.Members) != up || !v.Has(n.me) || n.st.view.Number != v.Number {
+		if s.Views[0].Index > s.Stable || len(v.Members) != up || !v.Has(n.me) || n.st.view.Number != v.Number {
 			return false
 		}
 	}

@@ -54,7 +54,9 @@ func TestObjectCodes(t *testing.T) {
 	r.want(412, "DELETE", o, "", `If-Match: "other"`)
 	r.want(422, "PUT", "/api/v1/objects/b/x//y", "x")
 	r.want(422, "PUT", o, "x", `If-None-Match: "a"`)
-	r.want(400, "GET", "/api/v1/objects/b/%zz", "")
+	if got := r.raw("GET /api/v1/objects/b/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer "+testToken+"\r\n\r\n", false); len(got) != 1 || got[0] != 400 {
+		t.Errorf("a bad escape = %v, want 400", got)
+	}
 	r.want(404, "GET", "/api/v1/objects/b/none", "")
 	r.want(404, "PUT", "/api/v1/objects/nobucket/k", "x")
 	r.want(405, "POST", o, "")

@@ -23,6 +23,7 @@ const (
 type logins struct {
 	mu      sync.Mutex
 	clients map[netip.Addr]*loginBucket
+	swept   time.Time
 }
 
 type loginBucket struct {
@@ -57,7 +58,8 @@ func (l *logins) bucket(a netip.Addr, now time.Time) *loginBucket {
 	if l.clients == nil {
 		l.clients = make(map[netip.Addr]*loginBucket)
 	}
-	if len(l.clients) >= loginClients {
+	if len(l.clients) >= loginClients && now.Sub(l.swept) >= time.Second {
+		l.swept = now
 		for k, b := range l.clients {
 			if b.refill(now); b.left >= loginBurst {
 				delete(l.clients, k)

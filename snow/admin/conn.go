@@ -17,6 +17,7 @@ type conn struct {
 	mu       sync.Mutex
 	deadline time.Time // for reads, as the HTTP server wants it
 	linger   bool
+	ended    bool // the peer has sent all that it ever will
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {
@@ -36,7 +37,20 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err := c.Conn.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		c.mu.Lock()
+		c.ended = true
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+// sawEnd reports whether somebody wanted to read more than the peer sent.
+func (c *conn) sawEnd() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
 }
 
 func (c *conn) Write(p []byte) (int, error) {

@@ -222,10 +222,14 @@ func (p *Publisher) commitOnce(ctx context.Context, host string, m *Manifest) (R
 	})
 	dropped := next.Versions[:max(0, len(next.Versions)-KeepVersions)]
 	next.Versions = next.Versions[len(dropped):]
-	if next.Sweep, err = p.garbage(ctx, &cur, &next, m); err != nil {
-		return Result{}, false, err
+	ok := false
+	next.Sweep, err = p.garbage(ctx, &cur, &next, m)
+	switch {
+	case err == nil:
+		ok, err = p.swap(ctx, &next, etag)
+	case errors.Is(err, store.ErrNotFound):
+		err = nil // another publisher dropped a version meanwhile: begin anew
 	}
-	ok, err := p.swap(ctx, &next, etag)
 	if err != nil || !ok {
 		// Not named by any version: it may go. After an unknown outcome it may be
 		// named, so it stays then; the next commit's number passes over it.

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"rain/snow/httpfile"
+	"rain/store"
 )
 
 // Host names a site to look up. Keep it: looking up by a kept Host allocates nothing.
@@ -150,7 +151,11 @@ func (r *Reader) own(ctx context.Context, h *Host) (*Site, error) {
 		}
 		s := (*r.sites.Load())[h.name]
 		if s == nil || s.etag != info.ETag {
-			if s, err = r.load(ctx, h.name); err != nil {
+			s, err = r.load(ctx, h.name)
+			if errors.Is(err, store.ErrNotFound) && tries < 3 {
+				continue // dropped by publishers since
+			}
+			if err != nil {
 				return nil, err
 			}
 			// A load that was under way may have read what was there before a

@@ -54,7 +54,8 @@ func mapLease(fd, prot int) ([]byte, error) {
 func cell(page []byte) *atomic.Int64 { return (*atomic.Int64)(unsafe.Pointer(&page[0])) }
 
 // Renew tells the guard until when the lease runs (CLOCK_BOOTTIME, ns). It is
-// one atomic store. It must not be called after Close.
+// one atomic store. An earlier end than before may be seen only at the end told
+// before. It must not be called after Close.
 func (l *Lease) Renew(until ring.Instant) { cell(l.page).Store(int64(until)) }
 
 // Until is what was last told.

@@ -21,6 +21,7 @@ import (
 
 	"rain/conf"
 	"rain/ring"
+	"rain/ring/host/disk"
 )
 
 // API is the version that every JSON answer carries.
@@ -91,12 +92,6 @@ func New(exit Exit, code, hint, format string, args ...any) *Error {
 	return &Error{Exit: exit, Code: code, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
-// inUser is an error that can say that somebody else has the thing.
-type inUser interface {
-	error
-	InUse() bool
-}
-
 // Classify finds the exit code of an error. It returns nil for nil.
 func Classify(err error) *Error {
 	if err == nil {
@@ -113,8 +108,15 @@ func Classify(err error) *Error {
 	if p, ok := errors.AsType[conf.Problems](err); ok {
 		return &Error{Exit: BadInput, Code: "bad_config", Hint: "mend the file and look at it with 'check FILE'", Faults: p, Err: err}
 	}
-	if u, ok := errors.AsType[inUser](err); ok && u.InUse() {
-		return &Error{Exit: InUse, Code: "in_use", Hint: "another process has it: stop that one, or choose another", Err: err}
+	// The texts of the disk's errors say what to do.
+	if _, ok := errors.AsType[*disk.InUseError](err); ok {
+		return &Error{Exit: InUse, Code: "in_use", Err: err}
+	}
+	if _, ok := errors.AsType[*disk.OtherNodeError](err); ok {
+		return &Error{Exit: BadInput, Code: "other_node", Err: err}
+	}
+	if _, ok := errors.AsType[*disk.CorruptError](err); ok {
+		return &Error{Exit: Failed, Code: "corrupt", Err: err}
 	}
 	for _, c := range []struct {
 		is   error

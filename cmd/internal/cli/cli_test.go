@@ -14,12 +14,8 @@ import (
 
 	"rain/conf"
 	"rain/ring"
+	"rain/ring/host/disk"
 )
-
-type lockError struct{}
-
-func (lockError) Error() string { return "data folder d is used by process 7" }
-func (lockError) InUse() bool   { return true }
 
 func TestClassify(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +40,9 @@ func TestClassify(t *testing.T) {
 		{New(Conflict, "exists", "", "it is there"), 6, "exists"},
 		{New(Denied, "", "", "no"), 7, "not_authorised"},
 		{fmt.Errorf("node: %w", listenErr), 8, "in_use"},
-		{fmt.Errorf("node: %w", lockError{}), 8, "in_use"},
+		{fmt.Errorf("node: %w", &disk.InUseError{Dir: "d", PID: 7}), 8, "in_use"},
+		{fmt.Errorf("node: %w", &disk.OtherNodeError{Dir: "d"}), 3, "other_node"},
+		{fmt.Errorf("node: %w", &disk.CorruptError{Dir: "d"}), 1, "corrupt"},
 		{fmt.Errorf("store: %w", syscall.ENOSPC), 9, "no_space"},
 	} {
 		e := Classify(c.err)

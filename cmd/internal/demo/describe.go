@@ -22,7 +22,6 @@ type description struct {
 	Control string     `json:"control"`
 	VIPs    []string   `json:"vips"`
 	Nodes   []nodeInfo `json:"nodes"`
-	Admin   []string   `json:"admin"` // all nodes' admin addresses, as rainctl --cluster wants them
 }
 
 type nodeInfo struct {
@@ -42,7 +41,7 @@ type nodeInfo struct {
 func (d *demo) describe() description {
 	out := description{
 		API: cli.API, PID: os.Getpid(), Dir: d.dir, Token: d.token, Host: Host, Site: d.site(),
-		Control: "http://" + d.net.control.String(), VIPs: []string{}, Admin: d.admins(),
+		Control: "http://" + d.net.control.String(), VIPs: []string{},
 	}
 	for _, v := range d.net.vips {
 		out.VIPs = append(out.VIPs, v.String())

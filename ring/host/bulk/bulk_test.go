@@ -273,7 +273,11 @@ func TestCallKeepsConnections(t *testing.T) {
 	s := serve(t, nil)
 	c := client(t, key, s.Addrs()...)
 	for range 20 {
-		if err := c.Call(t.Context(), serverID, "echo", ask); err != nil {
+		err := c.Call(t.Context(), serverID, "echo", func(conn net.Conn) error {
+			err := ask(conn)
+			return errors.Join(err, conn.SetDeadline(time.Unix(1, 0))) // it must not outlive the call
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,7 +42,7 @@ func (c *Client) Call(ctx context.Context, to ring.NodeID, service string, f fun
 	stop := interruptible(ctx, conn)
 	err := f(conn)
 	inTime := stop()
-	if err == nil && inTime {
+	if err == nil && inTime && conn.SetDeadline(time.Time{}) == nil { // f may have set one
 		c.put(to, service, conn)
 		return nil
 	}

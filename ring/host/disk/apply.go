@@ -27,7 +27,8 @@ func (d *Disk) unchanged() change { return change{rec: d.rec, keep: len(d.sums)}
 
 // Apply makes several Saves in one atomic, durable step, in order. A Save with
 // Replace adopts the fetched snapshot (SnapshotWriter.Commit) with the same
-// header; Header nil or with Index 0 needs none. Entries that the snapshot under
+// header; Header nil or with Index 0 needs none. The promise never falls, not
+// even with Replace: a Save with a lower one leaves it. Entries that the snapshot under
 // the log covers already are passed over; From 0 without entries leaves the log
 // alone. It keeps nothing of saves. After an error, which may be a full disk
 // (IsNoSpace), call it again with the same saves.
@@ -52,7 +53,8 @@ func (d *Disk) Apply(saves []ring.Save) error {
 
 // apply adds one Save to the change.
 func (c *change) apply(s *ring.Save, hands []hand) error {
-	c.rec.promise = s.Promise
+	// A promise is for good: a Save that has none (0) takes none back.
+	c.rec.promise = max(c.rec.promise, s.Promise)
 	if s.PromiseOnly {
 		return nil
 	}

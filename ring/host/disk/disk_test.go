@@ -143,7 +143,9 @@ func TestSaves(t *testing.T) {
 			Entries: append(append(entries(1, 3, 10), entry(4, 100)), entry(5, 3), entry(6, 4))}},
 		{"cut alone", []ring.Save{{Promise: 10, Stamp: stamp(3, 3), Stable: 3, From: 4}},
 			ring.Disk{Promise: 10, Stamp: stamp(3, 3), Stable: 3, Entries: entries(1, 3, 10)}},
-		{"stamp alone", []ring.Save{{Promise: 10, Stamp: stamp(3, 4), Stable: 3}},
+		{"stamp alone, the promise stays", []ring.Save{{Promise: 0, Stamp: stamp(3, 4), Stable: 3}},
+			ring.Disk{Promise: 10, Stamp: stamp(3, 4), Stable: 3, Entries: entries(1, 3, 10)}},
+		{"an older promise", []ring.Save{{PromiseOnly: true, Promise: 4}},
 			ring.Disk{Promise: 10, Stamp: stamp(3, 4), Stable: 3, Entries: entries(1, 3, 10)}},
 		{"replace without a snapshot", []ring.Save{{Replace: true, Promise: 11, Stamp: stamp(4, 1), From: 1, Entries: entries(1, 1, 1)}},
 			ring.Disk{Promise: 11, Stamp: stamp(4, 1), Entries: entries(1, 1, 1)}},
@@ -392,7 +394,7 @@ func TestAgainstTwin(t *testing.T) {
 			}
 			add := entries(h.Index+1, h.Index+rng.Uint64N(30), 200)
 			apply(t, d, ring.Save{Replace: true, Stamp: stamp(2, uint64(step)), Header: &h, From: h.Index + 1, Entries: add})
-			twin = ring.Disk{Stamp: stamp(2, uint64(step)), Header: h, Entries: add}
+			twin = ring.Disk{Promise: twin.Promise, Stamp: stamp(2, uint64(step)), Header: h, Entries: add}
 		default:
 			var group []ring.Save
 			for range 1 + rng.IntN(3) {

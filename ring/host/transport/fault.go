@@ -87,14 +87,18 @@ func (t *Transport) fault(p *peer, a *path) (Fault, bool) {
 }
 
 func (t *Transport) flushDelayed(now ring.Instant) {
-	if len(t.delayed) == 0 {
+	if t.delayedAt == 0 || t.delayedAt > now {
 		return
 	}
+	t.delayedAt = 0
 	t.delayed = slices.DeleteFunc(t.delayed, func(d delayed) bool {
 		if d.at > now {
+			if t.delayedAt == 0 || d.at < t.delayedAt {
+				t.delayedAt = d.at
+			}
 			return false
 		}
-		t.write(now, d.sock, d.to, d.b)
+		t.write(d.sock, d.to, d.b)
 		return true
 	})
 }

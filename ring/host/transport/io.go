@@ -16,60 +16,6 @@ import (
 	"rain/ring/rudp"
 )
 
-// event is something for the sink, or for the log.
-type event struct {
-	from  ring.Member
-	msg   []byte // with from: a message
-	ref   uint64 // not 0: a verdict
-	ok    bool
-	news  func() // not nil: call it
-	isMsg bool
-}
-
-// queue keeps events in order while one goroutine delivers them without the lock.
-type queue struct {
-	events []event
-	busy   bool
-}
-
-// drain delivers a queue. The lock is held at both ends, not between.
-func (t *Transport) drain(q *queue) {
-	if q.busy {
-		return // that goroutine goes on with what is new
-	}
-	q.busy = true
-	for len(q.events) > 0 {
-		batch := q.events
-		q.events = nil
-		t.mu.Unlock()
-		for _, e := range batch {
-			switch {
-			case e.isMsg:
-				t.sink.Message(e.from, e.msg)
-			case e.news != nil:
-				e.news()
-			default:
-				t.sink.Verdict(e.ref, e.ok)
-			}
-		}
-		t.mu.Lock()
-		if q.events == nil {
-			clear(batch)
-			q.events = batch[:0]
-		}
-	}
-	q.busy = false
-}
-
-// report has the timer's goroutine write to the log: a slow disk must not hold
-// the lock, nor a datagram.
-func (t *Transport) report(level slog.Level, what string, attrs ...slog.Attr) {
-	t.misc.events = append(t.misc.events, event{news: func() {
-		t.log.LogAttrs(context.Background(), level, what, attrs...)
-	}})
-	t.arm(1)
-}
-
 // apply carries out what a connection wants; the events are still to be drained.
 func (t *Transport) apply(p *peer, eff rudp.Effects) {
 	from := ring.Member{ID: p.id, Inc: p.inc}
@@ -89,7 +35,6 @@ func (t *Transport) apply(p *peer, eff rudp.Effects) {
 		}
 	}
 	p.wake = eff.Wake
-	t.arm(p.wake)
 }
 
 // transmit sends t.sealed on a path, through the faults that were asked for.
@@ -107,22 +52,17 @@ func (t *Transport) transmit(now ring.Instant, p *peer, i int) {
 			}
 			at := now.Add(f.Delay)
 			t.delayed = append(t.delayed, delayed{at: at, sock: a.sock, to: a.remote, b: slices.Clone(t.sealed)})
-			t.arm(at)
+			if t.delayedAt == 0 || at < t.delayedAt {
+				t.delayedAt = at
+			}
 			return
 		}
 	}
-	t.write(now, a.sock, a.remote, t.sealed)
+	t.write(a.sock, a.remote, t.sealed)
 }
 
-// write sends one datagram. A socket whose device takes nothing holds us up for
-// a moment only: the other links must go on.
-func (t *Transport) write(now ring.Instant, sock int, to netip.AddrPort, b []byte) {
-	s := t.socks[sock]
-	if s.deadline.Sub(now) < writePatience/2 {
-		s.deadline = now.Add(writePatience)
-		_ = s.conn.SetWriteDeadline(time.Now().Add(writePatience)) // fails only when closed, as the write will
-	}
-	if _, err := s.conn.WriteToUDPAddrPort(b, to); err != nil {
+func (t *Transport) write(sock int, to netip.AddrPort, b []byte) {
+	if t.socks[sock].w.send(b, to) != nil {
 		t.dropped[dropSend]++
 	}
 }
@@ -165,7 +105,7 @@ func (t *Transport) receive(sock int, src netip.AddrPort, b []byte) {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	p := t.peers[from.ID]
 	if p == nil || to.ID != t.me.ID {
 		t.dropped[dropUnknown]++
@@ -224,7 +164,7 @@ func (t *Transport) receiveHello(sock int, src netip.AddrPort, b []byte) {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	p := t.peers[h.From.ID]
 	if h.To != t.me.ID || h.From.ID == t.me.ID || p == nil && len(t.order) >= MaxPeers {
 		t.dropped[dropUnknown]++
@@ -258,7 +198,7 @@ func (t *Transport) receiveHello(sock int, src netip.AddrPort, b []byte) {
 	if h.Known > t.me.Inc && t.cfg.OnOutdated != nil {
 		known := h.Known
 		t.misc.events = append(t.misc.events, event{news: func() { t.cfg.OnOutdated(known) }})
-		t.arm(1)
+		t.urgent = true
 	}
 	if (h.Known < t.me.Inc || h.From.Inc < p.inc) && now.Sub(p.answeredAt) >= helloPause {
 		p.answeredAt = now
@@ -267,12 +207,12 @@ func (t *Transport) receiveHello(sock int, src netip.AddrPort, b []byte) {
 	t.drain(&p.queue)
 }
 
-// tick does what is due, and sets the timer for what is next.
+// tick does what is due.
 func (t *Transport) tick() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	now := clock.Now()
-	t.armed = 0
+	t.armed, t.urgent = 0, false
 	house := now >= t.houseAt
 	if house {
 		t.houseAt = now.Add(t.cfg.PingEvery / 2)
@@ -291,12 +231,4 @@ func (t *Transport) tick() {
 		t.drain(&t.order[i].queue)
 	}
 	t.drain(&t.misc)
-	t.arm(t.houseAt)
-	for _, p := range t.order {
-		t.arm(p.wake)
-		t.arm(p.pendingWake())
-	}
-	for _, d := range t.delayed {
-		t.arm(d.at)
-	}
 }

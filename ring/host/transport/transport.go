@@ -16,7 +16,7 @@
 //
 // Limits: MaxPeers peers, rudp.MaxLinks paths a peer, MaxDatagram bytes a
 // datagram, maxPending messages to a peer whose incarnation is not known.
-// A datagram that a socket does not take within writePatience is dropped.
+// A datagram that a socket does not take at once is dropped.
 //
 // Paths: with as many addresses as local links, link i leads to address i; else
 // every link to every address of its address family, as far as rudp.MaxLinks
@@ -41,11 +41,10 @@ import (
 
 // Bounds of what strangers and peers can cause.
 const (
-	MaxPeers      = 256
-	MaxDatagram   = 1472 // what fits an Ethernet frame over IPv4
-	maxPending    = 256
-	writePatience = 10 * time.Millisecond
-	socketBuffer  = 4 << 20
+	MaxPeers     = 256
+	MaxDatagram  = 1472 // what fits an Ethernet frame over IPv4
+	maxPending   = 256
+	socketBuffer = 4 << 20
 )
 
 // Link is one local end.
@@ -134,29 +133,30 @@ type Transport struct {
 	log   *slog.Logger
 	keys  *seal.Keyring
 	socks []*socket
-	waker *clock.Waker
+	timer *time.Timer // for retries, which are milliseconds away: Go's timers do
 	sink  Sink
 
-	mu      sync.Mutex
-	me      ring.Member
-	peers   map[ring.NodeID]*peer
-	order   []*peer      // the same, as they came
-	armed   ring.Instant // what the waker is set to; 0: off
-	houseAt ring.Instant // next housekeeping
-	running bool
-	closed  bool
-	faults  map[faultKey]Fault
-	delayed []delayed
-	dropped [reasons]uint64
-	misc    queue // verdicts and news that belong to no peer
+	mu        sync.Mutex
+	me        ring.Member
+	peers     map[ring.NodeID]*peer
+	order     []*peer      // the same, as they came
+	armed     ring.Instant // what the timer is set to; 0: off
+	houseAt   ring.Instant // next housekeeping; 0: not running
+	urgent    bool         // there is something to drain that no reader will
+	closed    bool
+	faults    map[faultKey]Fault
+	delayed   []delayed
+	delayedAt ring.Instant // the soonest of them; 0: none
+	dropped   [reasons]uint64
+	misc      queue // verdicts and news that belong to no peer
 
 	plain, sealed []byte // scratch
 }
 
 type socket struct {
-	name     string
-	conn     *net.UDPConn
-	deadline ring.Instant // of writing, as set
+	name string
+	conn *net.UDPConn
+	w    *writer
 }
 
 // Open binds the sockets. An address in use is an error that names it. The
@@ -171,7 +171,7 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg: cfg, log: log, keys: keys, me: me,
-		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
+		timer: time.NewTimer(time.Hour), peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
 	}
 	for _, l := range cfg.Links {
 		network := "udp"
@@ -186,11 +186,13 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 		// A burst of a whole token must fit; the kernel gives less if it likes.
 		_ = conn.SetReadBuffer(socketBuffer)
 		_ = conn.SetWriteBuffer(socketBuffer)
-		t.socks = append(t.socks, &socket{name: l.Name, conn: conn})
-	}
-	if t.waker, err = clock.NewWaker(); err != nil {
-		t.closeSockets()
-		return nil, fmt.Errorf("transport: %w", err)
+		w, err := newWriter(conn, l.Listen.Addr().Is4())
+		if err != nil {
+			conn.Close()
+			t.closeSockets()
+			return nil, fmt.Errorf("transport: link %q: %w", l.Name, err)
+		}
+		t.socks = append(t.socks, &socket{name: l.Name, conn: conn, w: w})
 	}
 	return t, nil
 }
@@ -218,7 +220,7 @@ func (t *Transport) Close() {
 	t.mu.Unlock()
 	if !was {
 		t.closeSockets()
-		t.waker.Close()
+		t.timer.Stop()
 	}
 }
 
@@ -232,15 +234,13 @@ func (t *Transport) Run(ctx context.Context, sink Sink) error {
 		wg.Go(func() { t.read(ctx, i) })
 	}
 	t.mu.Lock()
-	t.running = true
 	t.houseAt = clock.Now()
-	t.arm(t.houseAt)
-	t.mu.Unlock()
+	t.unlock()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.waker.C():
+		case <-t.timer.C:
 			t.tick()
 		}
 	}
@@ -250,7 +250,7 @@ func (t *Transport) Run(ctx context.Context, sink Sink) error {
 // has failed.
 func (t *Transport) SetMe(me ring.Member) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if t.me == me {
 		return
 	}
@@ -268,7 +268,7 @@ func (t *Transport) SetMe(me ring.Member) {
 // links.
 func (t *Transport) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if id == t.me.ID || id == 0 {
 		return
 	}
@@ -279,7 +279,7 @@ func (t *Transport) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
 	p.configured = true
 	now := clock.Now()
 	t.setPaths(now, p, t.pair(addrs))
-	if p.inc == 0 && t.running {
+	if p.inc == 0 && t.houseAt != 0 {
 		t.hello(now, p)
 	}
 }
@@ -289,7 +289,7 @@ func (t *Transport) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
 // it comes later, never from within Send.
 func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	p := t.peers[to.ID]
 	if p == nil || len(p.paths) == 0 || to.Inc != 0 && to.Inc < p.inc || len(p.pending) >= maxPending {
 		t.fail(&t.misc, ref)
@@ -299,7 +299,7 @@ func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
 	if p.inc != 0 && (to.Inc == 0 || to.Inc == p.inc) {
 		t.apply(p, p.conn.Send(now, ref, msg))
 		if len(p.queue.events) > 0 && !p.queue.busy {
-			t.arm(1) // refused at once; the timer's goroutine tells
+			t.urgent = true // refused at once; the timer's goroutine tells
 		}
 		return
 	}
@@ -307,22 +307,39 @@ func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
 	if now >= p.helloAt {
 		t.hello(now, p)
 	}
-	t.arm(p.pendingWake())
 }
 
 // fail queues a verdict of failure, and has the timer's goroutine deliver it.
 func (t *Transport) fail(q *queue, ref uint64) {
 	if ref != 0 {
 		q.events = append(q.events, event{ref: ref})
-		t.arm(1)
+		t.urgent = true
 	}
 }
 
-// arm makes sure that tick runs at the instant, or before. A wake-up too early
-// costs less than setting the timer for each message.
-func (t *Transport) arm(at ring.Instant) {
-	if at != 0 && !t.closed && (t.armed == 0 || at < t.armed) {
+// unlock sets the timer for what is due next, and lets go of the lock. Setting
+// it later, once an acknowledgement has come, costs less than an idle wake-up.
+func (t *Transport) unlock() {
+	defer t.mu.Unlock()
+	if t.houseAt == 0 || t.closed {
+		return
+	}
+	at := t.houseAt
+	if t.urgent {
+		at = 1
+	}
+	for _, p := range t.order {
+		for _, due := range [...]ring.Instant{p.wake, p.pendingWake()} {
+			if due != 0 && due < at {
+				at = due
+			}
+		}
+	}
+	if t.delayedAt != 0 && t.delayedAt < at {
+		at = t.delayedAt
+	}
+	if at != t.armed {
 		t.armed = at
-		t.waker.Set(at)
+		t.timer.Reset(at.Sub(clock.Now()))
 	}
 }

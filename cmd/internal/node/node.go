@@ -1,0 +1,240 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"rain/cmd/internal/cli"
+	"rain/conf"
+	"rain/ring"
+	"rain/ring/host"
+	"rain/ring/host/bulk"
+	"rain/ring/host/transport"
+	"rain/snow"
+	"rain/snow/admin"
+	"rain/snow/site"
+	"rain/store"
+	"rain/vip"
+	"rain/vip/table"
+)
+
+// node is all parts of one running node.
+type node struct {
+	file    *conf.File
+	log     *slog.Logger
+	started time.Time
+	timing  ring.Timing
+
+	host    *host.Node
+	tr      *transport.Transport
+	server  *bulk.Server
+	client  *bulk.Client
+	store   *store.Store
+	vips    *table.Rider
+	driver  vip.Driver
+	manager *vip.Manager
+	web     *snow.Server
+	admin   *admin.Server
+	metrics *metricSet
+	known   *directory
+
+	mu       sync.Mutex
+	draining bool
+}
+
+// Run runs the node that file describes until ctx ends; then it hands over what
+// it holds, finishes requests, leaves the ring and returns nil, at the latest
+// after drain_timeout.
+func Run(ctx context.Context, file *conf.File, log *slog.Logger) error {
+	n, closers, err := build(ctx, file, log)
+	defer func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			closers[i]()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	return n.run(ctx)
+}
+
+// build makes the parts in order. closers undo what was made, in reverse.
+func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, closers []func(), err error) {
+	n = &node{file: file, log: log, started: time.Now(), known: newDirectory(file), metrics: newMetrics()}
+	if err := unsupported(file); err != nil {
+		return nil, nil, err
+	}
+	timing, ok := ring.Preset(file.Cluster.Preset)
+	if !ok {
+		return nil, nil, cli.New(cli.BadInput, "bad_config", "", "cluster.preset: no preset %q", file.Cluster.Preset)
+	}
+	n.timing = timing
+	if err := os.MkdirAll(file.Node.Data, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("node: data folder: %w", err)
+	}
+	for _, step := range []func(context.Context) (func(), error){
+		n.buildStoreAndRing, n.buildTransport, n.buildBulk, n.buildVIP, n.buildWeb, n.buildAdmin,
+	} {
+		closer, err := step(ctx)
+		if closer != nil {
+			closers = append(closers, closer)
+		}
+		if err != nil {
+			return nil, closers, err
+		}
+	}
+	return n, closers, nil
+}
+
+// unsupported refuses what the file may say and this version does not have.
+func unsupported(file *conf.File) error {
+	if p := file.Cluster.Policy; p != "dynamic" {
+		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\"", "cluster.policy: %q is not in this version; only \"dynamic\" is", p)
+	}
+	return nil
+}
+
+func (n *node) buildStoreAndRing(context.Context) (func(), error) {
+	cfg := store.DefaultConfig()
+	cfg.Dir = filepath.Join(n.file.Node.Data, "store")
+	cfg.ReserveBytes = n.file.Store.ReserveBytes
+	services := &laterServices{}
+	st, err := store.New(cfg, store.Deps{Ring: storeRing{n}, Peers: storePeers{n}, Services: services}, n.log.With("layer", "store"))
+	if err != nil {
+		return nil, err
+	}
+	n.store = st
+	n.vips = table.NewRider()
+	hc := host.Config{
+		ID: n.file.Node.ID, Name: n.file.Node.Name, Data: filepath.Join(n.file.Node.Data, "ring"),
+		Key: n.file.Cluster.Key, Founders: n.file.Cluster.Founders, Timing: n.timing,
+	}
+	for _, l := range n.file.Links {
+		hc.Links = append(hc.Links, host.Link{Name: l.Name, Listen: l.Listen})
+	}
+	for _, p := range n.file.Peers {
+		if p.ID != n.file.Node.ID {
+			hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
+		}
+	}
+	n.host, err = host.Open(hc, []host.RiderReg{
+		{ID: ring.RiderVIP, Rider: n.vips}, {ID: ring.RiderCatalog, Rider: st.Rider()},
+	}, n.log.With("layer", "ring"))
+	n.known.services = services
+	return nil, err
+}
+
+func (n *node) buildTransport(context.Context) (func(), error) {
+	cfg := transport.DefaultConfig()
+	cfg.Key = n.file.Cluster.Key
+	cfg.SendTimeout = n.timing.SendTimeout
+	for _, l := range n.file.Links {
+		cfg.Links = append(cfg.Links, transport.Link{Name: l.Name, Listen: l.Listen})
+	}
+	tr, err := transport.Open(cfg, n.host.Self(), n.log.With("layer", "transport"))
+	if err != nil {
+		return nil, err
+	}
+	n.tr = tr
+	for _, p := range n.file.Peers {
+		if p.ID != n.file.Node.ID {
+			tr.SetPeer(p.ID, p.Links)
+		}
+	}
+	return tr.Close, nil
+}
+
+func (n *node) buildBulk(context.Context) (func(), error) {
+	cfg := bulk.DefaultConfig()
+	cfg.Key, cfg.ID = n.file.Cluster.Key, n.file.Node.ID
+	for _, l := range n.file.Links {
+		cfg.Listen = append(cfg.Listen, l.Listen)
+	}
+	server, err := bulk.NewServer(cfg, n.log.With("layer", "bulk"))
+	if err != nil {
+		return nil, err
+	}
+	n.server = server
+	n.client, err = bulk.NewClient(cfg.Key, cfg.ID)
+	if err != nil {
+		return server.Close, err
+	}
+	for _, p := range n.file.Peers {
+		if p.ID != n.file.Node.ID {
+			n.client.SetPeer(p.ID, p.Links)
+		}
+	}
+	n.known.services.attach(server)
+	server.Handle(host.SnapshotService, n.host.ServeSnapshot)
+	n.host.Attach(n.tr, n.client)
+	return func() { n.client.Close(); server.Close() }, nil
+}
+
+func (n *node) buildVIP(ctx context.Context) (func(), error) {
+	cfg := vip.DefaultConfig()
+	cfg.Driver = n.file.VIP.Driver
+	cfg.Port = uint16(n.file.Web.VIPPort)
+	cfg.Lease = n.timing.Lease
+	cfg.Name = n.known.name
+	for _, p := range n.file.VIP.Pools {
+		pool := vip.PoolConfig{Name: p.Name, Interface: p.Interface}
+		for _, a := range p.Addresses {
+			pool.Addresses = append(pool.Addresses, a.String())
+		}
+		cfg.Pools = append(cfg.Pools, pool)
+	}
+	driver, closer, err := newDriver(ctx, cfg, n.log.With("layer", "vip"))
+	if err != nil {
+		return closer, err
+	}
+	n.driver = driver
+	n.manager, err = vip.New(cfg, vipRing{n}, driver, n.vips, n.serveVIP, n.log.With("layer", "vip"))
+	if err != nil {
+		return closer, err
+	}
+	n.host.OnLease(n.manager.Renew)
+	return closer, nil
+}
+
+func (n *node) buildWeb(context.Context) (func(), error) {
+	cfg := snow.DefaultConfig()
+	cfg.NodeName, cfg.NodeHeader = n.file.Node.Name, n.file.Web.NodeHeader
+	web, err := snow.New(cfg, snow.Deps{Content: n.store, Cluster: webCluster{n}, Metrics: n.metrics}, n.log.With("layer", "web"))
+	n.web = web
+	return nil, err
+}
+
+func (n *node) serveVIP(_ context.Context, ln net.Listener, addr netip.Addr) error {
+	return n.web.ServeVIP(ln, addr)
+}
+
+func (n *node) buildAdmin(context.Context) (func(), error) {
+	cfg := admin.DefaultConfig()
+	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
+	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
+	srv, err := admin.New(cfg, admin.Deps{
+		Status: n, Store: n.store, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics,
+	}, n.log.With("layer", "admin"))
+	n.admin = srv
+	return nil, err
+}
+
+// listen opens an address that the file names.
+func listen(ctx context.Context, what string, at netip.AddrPort) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("node: %s %s: %w", what, at, err)
+	}
+	return ln, nil
+}
+
+var errRingEnded = errors.New("node: the ring's loop ended")

@@ -1,0 +1,234 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"rain/ring"
+	"rain/ring/host"
+	"rain/vip"
+	"rain/vip/table"
+)
+
+// run starts all loops and ends them in order. base outlives ctx by the drain:
+// while the node hands over, everything still runs.
+func (n *node) run(ctx context.Context) (err error) {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	failed := make(chan error, 16)
+	start := func(name string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(base); err != nil && base.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			} else if base.Err() == nil {
+				n.log.Debug("a part ended", slog.String("part", name))
+			}
+		})
+	}
+	row, err := json.Marshal(myRow(n.file))
+	if err != nil {
+		return fmt.Errorf("node: row: %w", err)
+	}
+	n.host.SetRow(row)
+	listeners, err := n.openListeners(ctx)
+	if err != nil {
+		return err
+	}
+	start("transport", func(ctx context.Context) error { return n.tr.Run(ctx, n.host) })
+	start("bulk", n.server.Run)
+	ringEnded := make(chan struct{})
+	start("ring", func(ctx context.Context) error {
+		defer close(ringEnded)
+		return n.host.Run(ctx)
+	})
+	start("store", n.store.Run)
+	start("vip", n.manager.Run)
+	start("learn", n.learn)
+	start("pools", n.proposePools)
+	start("vip events", n.noteVIPEvents)
+	start("admin", func(context.Context) error { return n.admin.Serve(listeners.admin) })
+	for _, ln := range listeners.web {
+		start("web "+ln.Addr().String(), func(context.Context) error { return n.web.ServeOwn(ln) })
+	}
+	n.log.Info("node runs", slog.String("admin", n.file.Admin.Listen.String()), slog.Int("guard_pid", guardPid(n.driver)))
+
+	select {
+	case err = <-failed:
+	case <-ringEnded:
+		err = errRingEnded
+	case <-ctx.Done():
+		n.drain(ringEnded)
+	}
+	n.shutdownServers()
+	return err
+}
+
+type listeners struct {
+	admin net.Listener
+	web   []net.Listener
+}
+
+func (n *node) openListeners(ctx context.Context) (l listeners, err error) {
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.admin, err = listen(ctx, "admin.listen", n.file.Admin.Listen); err != nil {
+		return l, err
+	}
+	for _, at := range n.file.Web.Listen {
+		ln, err := listen(ctx, "web.listen", at)
+		if err != nil {
+			return l, err
+		}
+		l.web = append(l.web, ln)
+	}
+	return l, nil
+}
+
+func (l listeners) close() {
+	for _, ln := range append(l.web, l.admin) {
+		if ln != nil {
+			_ = ln.Close() // on the way out of a failed start: nothing was served yet
+		}
+	}
+}
+
+// drain hands over what this node holds and leaves the ring.
+func (n *node) drain(ringEnded <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), n.file.Node.DrainTimeout)
+	defer cancel()
+	n.mu.Lock()
+	n.draining = true
+	n.mu.Unlock()
+	if n.host.Member() && !n.isolated() {
+		if err := n.manager.Drain(ctx); err != nil {
+			n.log.Warn("handing the addresses over", slog.Any("err", err))
+		}
+	}
+	// Requests that were accepted are finished by this node, while it still is
+	// a member with a lease.
+	if err := n.web.Shutdown(ctx); err != nil {
+		n.log.Warn("some requests were not finished", slog.Any("err", err))
+	}
+	if n.host.Member() && !n.isolated() {
+		if err := n.host.Leave(ctx); err != nil {
+			n.log.Warn("leaving the ring; the others will find out", slog.Any("err", err))
+		}
+	}
+	select {
+	case <-ringEnded:
+	default:
+	}
+}
+
+func (n *node) shutdownServers() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := errors.Join(n.web.Shutdown(ctx), n.admin.Shutdown(ctx)); err != nil {
+		n.log.Warn("closing connections", slog.Any("err", err))
+	}
+}
+
+// learn keeps names and addresses of other members as their rows tell them.
+func (n *node) learn(ctx context.Context) error {
+	seen := map[ring.NodeID]string{}
+	return every(ctx, retryEvery, func() {
+		for _, r := range n.host.Rows() {
+			if r.Member.ID == n.file.Node.ID || seen[r.Member.ID] == string(r.Data) {
+				continue
+			}
+			seen[r.Member.ID] = string(r.Data)
+			if links := n.known.learn(r.Member.ID, r.Data); len(links) > 0 {
+				n.tr.SetPeer(r.Member.ID, links)
+				n.client.SetPeer(r.Member.ID, links)
+			}
+		}
+	})
+}
+
+// proposePools gives a new cluster the pools of this node's file; afterwards
+// they live on the token.
+func (n *node) proposePools(ctx context.Context) error {
+	var pools []table.Pool
+	cfg := make([]vip.PoolConfig, 0, len(n.file.VIP.Pools))
+	for _, p := range n.file.VIP.Pools {
+		pc := vip.PoolConfig{Name: p.Name, Interface: p.Interface}
+		for _, a := range p.Addresses {
+			pc.Addresses = append(pc.Addresses, a.String())
+		}
+		cfg = append(cfg, pc)
+	}
+	pools, err := vip.ParsePools(cfg)
+	if err != nil || len(pools) == 0 {
+		return err
+	}
+	return every(ctx, retryEvery, func() {
+		if !n.host.Primary() || len(n.vips.Table().Pools()) > 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := n.manager.SetPools(ctx, pools); err != nil {
+			n.log.Info("proposing the pools of VIPs", slog.Any("err", err))
+		}
+	})
+}
+
+// noteVIPEvents puts moves of addresses into the event log.
+func (n *node) noteVIPEvents(ctx context.Context) error {
+	var last uint64
+	for {
+		t := n.vips.Table()
+		for _, e := range t.Events {
+			if e.Index <= last {
+				continue
+			}
+			text := fmt.Sprintf("%s from %s to %s", e.Addr, orNobody(n.known.name(e.From)), orNobody(n.known.name(e.To)))
+			n.host.AddEvent("vip", text, e.Cause, time.Duration(e.GapMS)*time.Millisecond)
+		}
+		if k := len(t.Events); k > 0 {
+			last = max(last, t.Events[k-1].Index)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.Changed():
+		}
+	}
+}
+
+func orNobody(name string) string {
+	if name == "" {
+		return "nobody"
+	}
+	return name
+}
+
+// every calls f now and then until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) error {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		f()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+var _ interface {
+	Message(ring.Member, []byte)
+	Verdict(uint64, bool)
+} = (*host.Node)(nil)

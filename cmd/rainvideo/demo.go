@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"rain/assets"
+	"rain/cmd/internal/client"
+	"rain/cmd/internal/demo"
+	"rain/cmd/internal/program"
+)
+
+// Demo is the command demo.
+type Demo struct {
+	Nodes     int           `default:"4" help:"How many nodes, 1 to 16."`
+	VIPs      int           `name:"vips" default:"2" help:"How many virtual addresses."`
+	Preset    string        `default:"laptop" help:"The ring's times: lan, fast or laptop."`
+	Dir       string        `placeholder:"DIR" help:"Keep all files here and start from them next time; without it a temporary folder goes at the end."`
+	Port      int           `default:"8080" help:"HTTP port of the nodes and the virtual addresses."`
+	AdminPort int           `default:"8081" help:"Port of the admin addresses and the control address."`
+	RingPort  int           `default:"7400" help:"Port of the ring."`
+	Empty     bool          `help:"Publish nothing."`
+	RunFor    time.Duration `placeholder:"DURATION" help:"End by itself after this long."`
+	JSON      bool          `name:"json" help:"Print demo.json on one line when ready."`
+}
+
+// Run runs the demo until TERM, INT or the end of its time. A second signal
+// ends it at once, and the nodes with it.
+func (c *Demo) Run(env *program.Env) error {
+	exe, err := os.Executable()
+	if err == nil {
+		exe, err = filepath.EvalSymlinks(exe)
+	}
+	if err != nil {
+		return fmt.Errorf("demo: find this program to run it as a node: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from then on a signal does what it always does
+	return demo.Run(ctx, demo.Options{
+		Nodes: c.Nodes, VIPs: c.VIPs, Preset: c.Preset, Dir: c.Dir,
+		Port: c.Port, AdminPort: c.AdminPort, RingPort: c.RingPort,
+		Empty: c.Empty, RunFor: c.RunFor, JSON: c.JSON,
+		Exe: exe, Site: assets.DemoSite(), Publish: publish,
+		Stdout: env.Stdout, Stderr: env.Stderr,
+	})
+}
+
+func publish(ctx context.Context, admins []string, token, host string, site fs.FS) error {
+	c := client.New(admins, token)
+	defer c.Close()
+	_, err := c.PublishSite(ctx, host, site, true)
+	return err
+}

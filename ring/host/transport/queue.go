@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+
+	"rain/ring"
+)
+
+// event is something for the sink, or for the log.
+type event struct {
+	from  ring.Member
+	msg   []byte // with from: a message
+	ref   uint64 // not 0: a verdict
+	ok    bool
+	news  func() // not nil: call it
+	isMsg bool
+}
+
+// queue keeps events in order while one goroutine delivers them without the lock.
+type queue struct {
+	events []event
+	busy   bool
+}
+
+// drain delivers a queue. The lock is held at both ends, not between.
+func (t *Transport) drain(q *queue) {
+	if q.busy {
+		return // that goroutine goes on with what is new
+	}
+	q.busy = true
+	for len(q.events) > 0 {
+		batch := q.events
+		q.events = nil
+		t.unlock()
+		for _, e := range batch {
+			switch {
+			case e.isMsg:
+				t.sink.Message(e.from, e.msg)
+			case e.news != nil:
+				e.news()
+			default:
+				t.sink.Verdict(e.ref, e.ok)
+			}
+		}
+		t.mu.Lock()
+		if q.events == nil {
+			clear(batch)
+			q.events = batch[:0]
+		}
+	}
+	q.busy = false
+}
+
+// report has the timer's goroutine write to the log: a slow disk must not hold
+// the lock, nor a datagram.
+func (t *Transport) report(level slog.Level, what string, attrs ...slog.Attr) {
+	t.misc.events = append(t.misc.events, event{news: func() {
+		t.log.LogAttrs(context.Background(), level, what, attrs...)
+	}})
+	t.urgent = true
+}

@@ -1,0 +1,75 @@
+package snow
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strconv"
+	"testing"
+)
+
+// benchmark asks for one file over keep-alive connections of loopback; each
+// iteration is one request with its whole response.
+func benchmark(b *testing.B, name string, vip bool) {
+	r := newRig(b, nil)
+	files := testSite()
+	files["1k.bin"] = files["a.txt"]
+	files["1k.bin"].Data = bytes.Repeat([]byte("x"), 1024)
+	r.publish("a.test", files, true)
+	addr := r.own
+	if vip {
+		addr = r.vip
+	}
+	request := []byte("GET /" + name + " HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	size := len(files[name].Data)
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer c.Close()
+		buf := make([]byte, 256<<10)
+		for pb.Next() {
+			if err := exchange(c, request, buf, size); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func exchange(c net.Conn, request, buf []byte, size int) error {
+	if _, err := c.Write(request); err != nil {
+		return err
+	}
+	got := 0
+	for {
+		n, err := c.Read(buf[got:])
+		if err != nil {
+			return err
+		}
+		got += n
+		if i := bytes.Index(buf[:got], []byte("\r\n\r\n")); i >= 0 {
+			if !bytes.Contains(buf[:i], []byte("Content-Length: "+strconv.Itoa(size))) {
+				return io.ErrUnexpectedEOF
+			}
+			for left := size - (got - i - 4); left > 0; {
+				n, err := c.Read(buf[:min(left, len(buf))])
+				if err != nil {
+					return err
+				}
+				left -= n
+			}
+			return nil
+		}
+	}
+}
+
+func BenchmarkSmall(b *testing.B)    { benchmark(b, "1k.bin", false) }
+func BenchmarkSmallVIP(b *testing.B) { benchmark(b, "1k.bin", true) }
+func BenchmarkMid(b *testing.B)      { benchmark(b, "mid.bin", false) }
+func BenchmarkSendfile(b *testing.B) { benchmark(b, "big.bin", false) }
+func BenchmarkMemory(b *testing.B)   { benchmark(b, "memory.bin", false) }

@@ -26,6 +26,8 @@ founders = ["0.1.0.1"]
 [[link]]
 name = "a"
 listen = "127.0.0.1:7400"
+[admin]
+token_file = "tok"
 `
 
 func parse(t *testing.T, text string) *File {
@@ -45,6 +47,7 @@ func TestMinimalIsDefault(t *testing.T) {
 	want.Node.Data = filepath.Join("dir", "data")
 	want.Cluster.Name, want.Cluster.KeyFile = "c", filepath.Join("dir", "k")
 	want.Cluster.Founders = f.Cluster.Founders
+	want.Admin.TokenFile = filepath.Join("dir", "tok")
 	want.Links = f.Links
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("a file of the required keys gives\n%+v, not the defaults\n%+v", f, want)
@@ -169,7 +172,7 @@ x = 1
 		{8, "cluster.key_file"}, {10, "cluster.preset"}, {13, "cluster.founders[2]"},
 		{17, "link[0].listen"}, {19, "link[1].name"}, {20, "link[1].listen"},
 		{22, "peer[0].name"}, {24, "peer[0].links"},
-		{27, "web.listen"}, {28, "web.vip_port"}, {29, "web.node_header"}, {32, "admin.metrics_public"},
+		{27, "web.listen"}, {28, "web.vip_port"}, {29, "web.node_header"}, {30, "admin.token_file"}, {32, "admin.metrics_public"},
 		{34, "store.reserve_bytes"}, {35, "store.rebuild_after"}, {36, "store.code"},
 		{41, "vip.pool[0].addresses[0]"}, {41, "vip.pool[0].addresses[2]"}, {44, "vip.pool[1].addresses"}, {45, "wbe"},
 	}
@@ -237,7 +240,7 @@ func TestLoadSecrets(t *testing.T) {
 	writeAll(t, dir, map[string]string{
 		"k":         base64.StdEncoding.EncodeToString([]byte(key)) + "\n",
 		"tok":       "0123456789abcdef\n",
-		"node.toml": minimal + "[admin]\ntoken_file = \"tok\"\n",
+		"node.toml": minimal,
 	})
 	f, err := Load(filepath.Join(dir, "node.toml"))
 	if err != nil {

@@ -122,11 +122,12 @@ type Admin struct {
 	Listen netip.AddrPort `toml:"listen"` // default 127.0.0.1:8081
 
 	// TokenFile holds the bearer token, 16 to 512 printable characters, mode
-	// 0600. Without it only /healthz, /readyz and public metrics answer.
-	TokenFile string `toml:"token_file,path"`
+	// 0600. Whoever reads it can do all that rainctl can. "rainctl key new FILE"
+	// makes a good one.
+	TokenFile string `toml:"token_file,required,path"`
 
 	MetricsPublic bool   `toml:"metrics_public"` // /metrics without token; default false
-	Token         Secret `toml:"-"`              // read from TokenFile by Load; nil without one
+	Token         Secret `toml:"-"`              // read from TokenFile by Load
 }
 
 // Store says how objects are kept on this node's disk.

@@ -44,8 +44,8 @@ func (b *binder) secrets(f *File) {
 			}
 		}
 	}
-	if f.Admin.TokenFile != "" && !b.bad("admin.token_file") {
-		const allowed = "one line of 16 to 512 printable characters without a space"
+	if !b.bad("admin.token_file") {
+		const allowed = "one line of 16 to 512 printable characters without a space; make one with 'rainctl key new FILE'"
 		raw, err := b.secret(f, "admin.token_file", f.Admin.TokenFile, allowed)
 		if err != nil {
 			return

@@ -41,6 +41,9 @@ func (b *binder) validate(f *File) {
 	if !b.bad("cluster.key_file") && f.Cluster.KeyFile == "" {
 		b.fault("cluster.key_file", "a file made by 'rainctl key new FILE'", "is empty")
 	}
+	if !b.bad("admin.token_file") && f.Admin.TokenFile == "" {
+		b.fault("admin.token_file", "a file made by 'rainctl key new FILE'", "is empty")
+	}
 	b.links(f)
 	b.peers(f)
 	b.founders(f)

@@ -50,6 +50,7 @@ func fakeNode(t *testing.T) (url string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch {
+		case r.URL.Path == "/readyz":
 		case r.Header.Get("Authorization") != "Bearer tok":
 			w.WriteHeader(401)
 		case r.URL.Path == "/api/v1/status":

@@ -156,6 +156,9 @@ func (c *Conn) Receive(now ring.Instant, from int, b []byte) (Effects, error) {
 
 // Tick does what is due. Early and late calls are fine.
 func (c *Conn) Tick(now ring.Instant) Effects {
+	if late := now.Sub(c.eff.Wake); c.eff.Wake != 0 && late > c.cfg.MinRTO {
+		c.out.slept(late)
+	}
 	c.begin()
 	c.expire(now)
 	for i := range c.links {

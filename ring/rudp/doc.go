@@ -15,10 +15,11 @@
 //     given up: the messages after it do not wait for it.
 //
 // The clock of a message starts when it is first sent, starts again with each
-// acknowledgement for a part of it, and ends at 4 SendTimeout whatever comes. A
-// message that waits for room in the window fails when nothing at all was
-// acknowledged for SendTimeout. A caller that was itself asleep past the
-// timeout sends once more, and waits MinRTO, before it says not OK.
+// acknowledgement for a part of it (a slow peer is no dead one), and ends after
+// 4 SendTimeout, and one more for each 8 fragments, whatever comes. A message
+// that waits for room in the window fails when nothing at all was acknowledged
+// for SendTimeout. Time by which Tick comes late does not count: a caller that
+// slept could not hear.
 //
 // Limits: a message has at most ring.MaxMessage bytes; at most Window fragments
 // are on their way, and at most Window fragments wait at the receiver; at most

@@ -2,6 +2,7 @@ package rudp
 
 import (
 	"bytes"
+	"encoding/hex"
 	"go/build"
 	"slices"
 	"testing"
@@ -92,6 +93,16 @@ func TestPacketRefusesMoreThanItWrites(t *testing.T) {
 		if q.parse(b[:len(b)-len(p.payload)-1]) == nil {
 			t.Errorf("%x without its end was accepted", b)
 		}
+	}
+}
+
+// The bytes on the wire must never change under one version of the seal.
+func TestGolden(t *testing.T) {
+	p := packet{flags: flagAll, cum: 2, words: 1, bits: [ackWords]uint64{9}, ping: 3, pong: 4, live: 5, seq: 7, frag: 1, count: 2, payload: []byte("rain")}
+	const want = "1f" + "0000000000000002" + "01" + "0000000000000009" + "0000000000000003" + "0000000000000004" +
+		"0000000000000005" + "0000000000000007" + "0001" + "0002" + "7261696e"
+	if got := hex.EncodeToString(p.appendTo(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

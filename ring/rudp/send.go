@@ -1,18 +1,24 @@
 package rudp
 
-import "rain/ring"
+import (
+	"time"
+
+	"rain/ring"
+)
 
 // The congestion window counts fragments. It starts with what the smallest
 // usual socket buffer takes, and never falls below what keeps a link busy.
 const (
 	startCwnd = 32
-	minCwnd   = 8
+	minCwnd   = 16
 	// reorder is how many fragments sent later over the same link must be
 	// acknowledged before an earlier one counts as lost.
 	reorder = 3
-	// patience is how many send timeouts a message may take at most, however
-	// steadily its fragments are acknowledged.
-	patience = 4
+	// patience is how many send timeouts a message may take at most once it is
+	// under way, however steadily its fragments are acknowledged; each
+	// perPatience fragments add one. It only ends what would never end.
+	patience    = 4
+	perPatience = 8
 	// maxSkips bounds how often a peer is told to skip; later data tells it too.
 	maxSkips = 10
 	// maxMessages bounds how many messages wait or fly.
@@ -48,6 +54,7 @@ type message struct {
 	acked   int
 	done    bool
 	queued  ring.Instant
+	started ring.Instant // first sent; 0: not yet
 	clock   ring.Instant // first sent, or last acknowledged in part
 	retryAt ring.Instant // the verdict was put off until then
 	putOff  int          // and so many times; bounded
@@ -112,7 +119,7 @@ func (c *Conn) flush(now ring.Instant) {
 				return
 			}
 			if m.sent == 0 {
-				m.clock = now
+				m.started, m.clock = now, now
 			}
 			m.sent++
 			o.next = seq + 1
@@ -303,8 +310,26 @@ func (c *Conn) deadline(m *message) ring.Instant {
 	if !m.whole() {
 		from = max(from, c.out.progress)
 	}
-	at := min(from.Add(c.cfg.SendTimeout), m.queued.Add(patience*c.cfg.SendTimeout))
+	at := from.Add(c.cfg.SendTimeout)
+	if m.started != 0 {
+		most := patience + time.Duration(m.count/perPatience)
+		at = min(at, m.started.Add(most*c.cfg.SendTimeout))
+	}
 	return max(at, m.retryAt)
+}
+
+// slept takes out of the silence the time in which the caller did not run: it
+// could not have heard anything. Otherwise each pause of ours would be a failure
+// of others.
+func (s *sender) slept(d time.Duration) {
+	s.progress = s.progress.Add(d)
+	for _, m := range s.msgs {
+		if m.started != 0 {
+			m.clock = m.clock.Add(d)
+		} else {
+			m.queued = m.queued.Add(d)
+		}
+	}
 }
 
 // expire does what is due at the sending half.

@@ -22,7 +22,8 @@ func env(t *testing.T, name string, def uint64) uint64 {
 }
 
 // TestRandom runs many clusters under random faults. SEED=N replays one with
-// its whole trace; SEEDS=N bounds how many run, FIRST=N says where to begin.
+// its whole trace; SEEDS=N bounds how many run, FIRST=N says where to begin,
+// STOP=N after how many failures to end.
 func TestRandom(t *testing.T) {
 	const span = 20 * time.Second
 	if seed := env(t, "SEED", 0); seed != 0 {
@@ -37,6 +38,7 @@ func TestRandom(t *testing.T) {
 	if testing.Short() {
 		seeds = min(seeds, 50)
 	}
+	limit := int(env(t, "STOP", 20)) // so many failures are enough
 	const workers = 2
 	var mu sync.Mutex
 	var sum Counters
@@ -54,7 +56,7 @@ func TestRandom(t *testing.T) {
 						t.Errorf("%v\nreplay: SEED=%d go test ./ring/sim -run TestRandom", err, seed)
 						broken[c.err.Invariant]++
 					}
-					stop := len(broken) > 0 && sumOf(broken) > 20
+					stop := sumOf(broken) >= limit
 					mu.Unlock()
 					if stop {
 						return

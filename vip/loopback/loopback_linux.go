@@ -22,7 +22,9 @@ const (
 	// A bind may fail while the kernel takes a dead node's socket down.
 	bindRetry = time.Millisecond
 	// Steer gives up on a queue that does not empty: its server does not accept.
-	steerLimit = 100 * time.Millisecond
+	// Looks count, too: on a busy machine server and looks are late together.
+	steerLimit = 250 * time.Millisecond
+	steerTries = 100
 	steerStep  = time.Millisecond
 	// How many looks in a row must find the queue empty: a handshake that chose
 	// the old socket before the swap needs microseconds to end in its queue.
@@ -166,15 +168,15 @@ func (d *Driver) Steer(ctx context.Context, addr netip.Addr) error {
 		return err
 	}
 	deadline := time.Now().Add(steerLimit)
-	for empty := 0; empty < steerLooks; {
+	for looks, empty := 0, 0; empty < steerLooks; looks++ {
 		n, err := l.queued()
 		switch {
 		case err != nil:
 			return err
 		case n == 0:
 			empty++
-		case time.Now().After(deadline):
-			return fmt.Errorf("vip loopback: hand %s over: %d connections still wait after %s: its server accepts none", addr, n, steerLimit)
+		case looks >= steerTries && time.Now().After(deadline):
+			return fmt.Errorf("vip loopback: hand %s over: %d connections still wait after %s: its server does not accept them", addr, n, steerLimit)
 		default:
 			empty = 0
 		}

@@ -168,14 +168,19 @@ func (p *childProcess) waitRefused() (queued []net.Conn) {
 	return nil
 }
 
-// alive reports whether a process runs; a zombie does not.
-func alive(pid int) bool {
+// state is a process's letter in /proc; 0: it is gone.
+func state(pid int) byte {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return 0
 	}
-	after := string(b[strings.LastIndexByte(string(b), ')')+1:])
-	return !strings.HasPrefix(after, " Z") && !strings.HasPrefix(after, " X")
+	return b[strings.LastIndexByte(string(b), ')')+2]
+}
+
+// alive reports whether a process runs; a zombie does not.
+func alive(pid int) bool {
+	s := state(pid)
+	return s != 0 && s != 'Z' && s != 'X'
 }
 
 func waitGone(t *testing.T, pid int) {
@@ -191,6 +196,11 @@ func TestFrozenHolderStopsListening(t *testing.T) {
 	p := startChild(t)
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); state(p.cmd.Process.Pid) != 'T'; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the child does not stop")
+		}
 	}
 	queued := p.waitRefused()
 	if len(queued) == 0 {

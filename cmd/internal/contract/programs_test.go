@@ -24,6 +24,7 @@ listen = "127.0.0.1:%s"
 listen = ["127.0.0.1:%s"]
 [admin]
 listen = "127.0.0.1:%s"
+token_file = "k"
 `
 
 func writeNode(t *testing.T, ports []string) (path string) {

@@ -30,6 +30,8 @@ founders = ["0.1.0.1"]
 [[link]]
 name = "a"
 listen = "127.0.0.1:7400"
+[admin]
+token_file = "k"
 `
 
 // lockedBuffer may be read while a node writes its log.

@@ -90,6 +90,7 @@ func testConfig(links int) Config {
 	cfg := DefaultConfig()
 	cfg.Key = bytes.Repeat([]byte{1}, seal.KeySize)
 	cfg.PingEvery = 20 * time.Millisecond
+	cfg.SendTimeout = 300 * time.Millisecond // the machine that tests may be busy
 	for i := range links {
 		cfg.Links = append(cfg.Links, Link{Name: string(rune('a' + i)), Listen: netip.MustParseAddrPort("127.0.0.1:0")})
 	}
@@ -127,8 +128,8 @@ var (
 	m2 = ring.Member{ID: 0x00010002, Inc: 200}
 )
 
-func pairUp(t *testing.T, links int) (a, b *node) {
-	a, b = start(t, testConfig(links), m1), start(t, testConfig(links), m2)
+func pairUp(t *testing.T, cfg Config) (a, b *node) {
+	a, b = start(t, cfg, m1), start(t, cfg, m2)
 	a.SetPeer(m2.ID, b.Addrs())
 	b.SetPeer(m1.ID, a.Addrs())
 	return a, b
@@ -136,7 +137,9 @@ func pairUp(t *testing.T, links int) (a, b *node) {
 
 func TestDelivery(t *testing.T) {
 	for _, links := range []int{1, 2} {
-		a, b := pairUp(t, links)
+		cfg := testConfig(links)
+		cfg.SendTimeout = patience // only its end matters here
+		a, b := pairUp(t, cfg)
 		a.Send(ring.Member{ID: m2.ID}, []byte("first, before anything is known"), 1)
 		if !a.verdict(1) {
 			t.Fatal("the first message failed")
@@ -207,7 +210,7 @@ func TestSendFailures(t *testing.T) {
 }
 
 func TestNewIncarnation(t *testing.T) {
-	a, b := pairUp(t, 1)
+	a, b := pairUp(t, testConfig(1))
 	a.Send(m2, []byte("one"), 1)
 	if !a.verdict(1) {
 		t.Fatal("first send failed")
@@ -258,7 +261,7 @@ func TestPeerIsLearned(t *testing.T) {
 }
 
 func TestCutAndHeal(t *testing.T) {
-	a, b := pairUp(t, 2)
+	a, b := pairUp(t, testConfig(2))
 	a.Send(m2, []byte("1"), 1)
 	if !a.verdict(1) {
 		t.Fatal("first send failed")

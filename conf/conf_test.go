@@ -63,7 +63,6 @@ func TestReferenceShowsTheDefaults(t *testing.T) {
 	}
 	on := regexp.MustCompile(`(?m)^#([a-z_]+ = )`).ReplaceAllString(beforePools, "$1")
 	off, all := parse(t, Reference()), parse(t, on)
-	// An empty text is no path: both mean "none".
 	if !reflect.DeepEqual(off, all) {
 		t.Errorf("a default in the reference is not that of Default():\n%+v\n%+v", off, all)
 	}

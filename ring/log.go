@@ -1,6 +1,9 @@
 package ring
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // opLog is the log of ops as far as this member keeps it: entries base+1 and
 // up. What lies at or below base is committed, applied and forgotten.
@@ -57,8 +60,11 @@ func (l *opLog) trim(upTo uint64) {
 	l.size = bytes
 }
 
-// sameOp reports whether two entries are the same op.
-func sameOp(a, b Entry) bool { return a.From == b.From && a.N == b.N && a.Rider == b.Rider }
+// sameOp reports whether two entries are the same op. The bytes count too: one
+// maker can append two different view changes of one number in two epochs.
+func sameOp(a, b Entry) bool {
+	return a.From == b.From && a.N == b.N && a.Rider == b.Rider && bytes.Equal(a.Data, b.Data)
+}
 
 // inForce returns the views in force among views (ascending by index): the last
 // settled one and the pending one, if any. A view change is appended only when

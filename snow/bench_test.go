@@ -2,16 +2,19 @@ package snow
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strconv"
 	"testing"
+
+	"github.com/valyala/fasthttp"
 )
 
 // benchmark asks for one file over keep-alive connections of loopback; each
 // iteration is one request with its whole response.
 func benchmark(b *testing.B, name string, vip bool) {
-	r := newRig(b, nil)
+	r := newRig(b, func(c *Config) { c.NodeHeader = false })
 	files := testSite()
 	files["1k.bin"] = files["a.txt"]
 	files["1k.bin"].Data = bytes.Repeat([]byte("x"), 1024)
@@ -20,8 +23,11 @@ func benchmark(b *testing.B, name string, vip bool) {
 	if vip {
 		addr = r.vip
 	}
-	request := []byte("GET /" + name + " HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
-	size := len(files[name].Data)
+	drive(b, addr, name, len(files[name].Data))
+}
+
+func drive(b *testing.B, addr, name string, size int) {
+	request := []byte("GET /" + name + " HTTP/1.1\r\nHost: a.test\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -65,6 +71,29 @@ func exchange(c net.Conn, request, buf []byte, size int) error {
 			}
 			return nil
 		}
+	}
+}
+
+// BenchmarkBare is fasthttp with the same bytes and nothing around them: what
+// BenchmarkSmall is to be compared with.
+func BenchmarkBare(b *testing.B) {
+	body := bytes.Repeat([]byte("x"), 1024)
+	s := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
+		h := &ctx.Response.Header
+		h.SetCanonical([]byte("ETag"), []byte(`"0123456789012345678901234567890123456789"`))
+		h.SetCanonical([]byte("Last-Modified"), []byte("Sun, 01 Mar 2026 12:00:00 GMT"))
+		h.SetCanonical([]byte("Accept-Ranges"), []byte("bytes"))
+		ctx.Response.SetBodyRaw(body)
+	}}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	drive(b, ln.Addr().String(), "1k.bin", len(body))
+	if err := errors.Join(s.Shutdown(), <-done); err != nil {
+		b.Error(err)
 	}
 }
 

@@ -105,12 +105,12 @@ func responseBytes(ctx *fasthttp.RequestCtx) []byte {
 // mark adds the headers that every answer of this node has.
 func (s *Server) mark(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
-	h.Set("X-Content-Type-Options", "nosniff")
+	h.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 	if s.cfg.NodeHeader {
-		h.Set("X-Rain-Node", s.cfg.NodeName)
+		h.SetCanonical([]byte("X-Rain-Node"), []byte(s.cfg.NodeName))
 	}
 	if s.deps.Cluster.Isolated() {
-		h.Set("X-Rain-State", "isolated")
+		h.SetCanonical([]byte("X-Rain-State"), []byte("isolated"))
 	}
 }
 

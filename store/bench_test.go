@@ -7,13 +7,12 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // benchPut puts bodies of their own from 16 clients at three nodes, with real
-// syncs and pipes for connections.
+// syncs and real connections. The ring is in memory.
 func benchPut(b *testing.B, size int) {
-	c := startCluster(&cluster{t: b, stall: 5 * time.Second, disk: true}, 3)
+	c := newTCPCluster(b, 3)
 	nodes := c.all()
 	if _, err := nodes[0].s.CreateBucket(b.Context(), "bucket"); err != nil {
 		b.Fatal(err)
@@ -55,3 +54,6 @@ func BenchmarkOpenSmall(b *testing.B) {
 		_ = o.Body.Close()
 	}
 }
+
+func BenchmarkPut1KiB(b *testing.B) { benchPut(b, 1<<10) }
+func BenchmarkPut1MiB(b *testing.B) { benchPut(b, 1<<20) }

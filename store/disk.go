@@ -60,11 +60,12 @@ func (osFS) publish(tmp, path string) error {
 	if runtime.GOOS != "windows" {
 		return os.Rename(tmp, path)
 	}
-	// An open file cannot be renamed there, but it can be linked.
-	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+	// An open file cannot be renamed there, but it can be linked. What is in
+	// the way is a bad copy.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	return os.Link(tmp, path)
 }
 
 func (osFS) remove(path string) error                { return os.Remove(path) }

@@ -27,7 +27,9 @@ type cluster struct {
 	view  []ring.NodeID
 	nodes map[ring.NodeID]*node
 	stall time.Duration
-	disk  bool // on a real disk, not in memory
+	now   func() time.Time
+	path  func(ring.NodeID) (Peers, Services) // nil: pipes
+	disk  bool                                // on a real disk, not in memory
 	calls atomic.Int64
 	sent  atomic.Int64 // bytes written by callers
 }
@@ -93,6 +95,9 @@ func newCluster(t testing.TB, n int) *cluster {
 func startCluster(c *cluster, n int) *cluster {
 	c.t.Helper()
 	c.nodes = map[ring.NodeID]*node{}
+	if c.now == nil {
+		c.now = time.Now
+	}
 	for i := range n {
 		c.add(ring.NodeID(0x00010001 + i))
 	}
@@ -128,7 +133,11 @@ func (c *cluster) start(n *node) {
 	log := slog.New(slog.DiscardHandler)
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.PeerStall = n.dir, c.stall
-	s, err := newStore(cfg, Deps{Ring: n, Peers: n, Services: n}, log, n.fs, time.Now)
+	deps := Deps{Ring: n, Peers: n, Services: n}
+	if c.path != nil {
+		deps.Peers, deps.Services = c.path(n.id)
+	}
+	s, err := newStore(cfg, deps, log, n.fs, c.now)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -234,7 +243,7 @@ func (n *node) Handle(service string, h func(context.Context, ring.NodeID, net.C
 	n.handle[service] = h
 }
 
-// keep registers a connection; false: the node is down.
+// keep registers a connection until forget; false: the node is down.
 func (n *node) keep(conn net.Conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -242,6 +251,7 @@ func (n *node) keep(conn net.Conn) bool {
 		return false
 	}
 	n.conns[conn] = true
+	n.wg.Add(1)
 	return true
 }
 
@@ -250,6 +260,7 @@ func (n *node) forget(conn net.Conn) {
 	defer n.mu.Unlock()
 	delete(n.conns, conn)
 	conn.Close()
+	n.wg.Done()
 }
 
 func (n *node) Call(ctx context.Context, peer ring.NodeID, service string, f func(net.Conn) error) error {
@@ -258,20 +269,24 @@ func (n *node) Call(ctx context.Context, peer ring.NodeID, service string, f fun
 	n.c.mu.Unlock()
 	n.c.calls.Add(1)
 	ours, theirs := net.Pipe()
-	if p == nil || !n.keep(ours) || !p.keep(theirs) {
+	if p == nil || !n.keep(ours) {
 		return errors.New("connection refused")
 	}
 	defer n.forget(ours)
+	if !p.keep(theirs) {
+		return errors.New("connection refused")
+	}
 	p.mu.Lock()
 	frozen := p.frozen
 	p.mu.Unlock()
 	if frozen {
 		defer p.forget(theirs)
 	} else {
-		p.wg.Go(func() {
+		h := p.handle[service]
+		go func() {
 			defer p.forget(theirs)
-			p.handle[service](ctx, n.id, theirs)
-		})
+			h(ctx, n.id, theirs)
+		}()
 	}
 	return f(&countingConn{ours, &n.c.sent})
 }

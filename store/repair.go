@@ -110,20 +110,41 @@ func (s *Store) repairSome(ctx context.Context, pace *pacer, later map[catalog.S
 
 // orphanLoop removes bodies that no object has referred to for a while.
 func (s *Store) orphanLoop(ctx context.Context) {
+	var g orphanGuard
 	for {
-		s.removeOrphans(ctx)
+		s.removeOrphans(ctx, &g)
 		if !rest(ctx, min(s.cfg.OrphanGrace/4, time.Minute)) {
 			return
 		}
 	}
 }
 
-func (s *Store) removeOrphans(ctx context.Context) {
+// orphanGuard knows since when this node has been in the primary component
+// without a break. Before it is, its catalog may be old or even empty, and
+// bodies look like orphans that are the last copies.
+type orphanGuard struct{ since time.Time }
+
+// mayRemove reports whether the node has been in for as long as the grace.
+func (g *orphanGuard) mayRemove(now time.Time, ready bool, grace time.Duration) bool {
+	switch {
+	case !ready:
+		g.since = time.Time{}
+	case g.since.IsZero():
+		g.since = now
+	}
+	return ready && now.Sub(g.since) >= grace
+}
+
+func (s *Store) removeOrphans(ctx context.Context, g *orphanGuard) {
 	grace := s.cfg.OrphanGrace
 	if errors.Is(s.disk.room(0), ErrNoSpace) {
 		grace = shortGrace
 	}
-	before := s.now().Add(-grace)
+	now := s.now()
+	if !g.mayRemove(now, s.ring.Ready() == nil, grace) {
+		return
+	}
+	before := now.Add(-grace)
 	for _, sum := range s.bodies.orphans(before) {
 		if ctx.Err() != nil {
 			return
@@ -152,7 +173,7 @@ func (s *Store) scrubLoop(ctx context.Context) {
 		return
 	}
 	pace := &pacer{rate: s.cfg.ScrubBytesPerSecond}
-	for rest(ctx, min(scrubRest, time.Minute)) {
+	for rest(ctx, time.Minute) {
 		s.scrub(ctx, pace)
 		if !rest(ctx, scrubRest) {
 			return

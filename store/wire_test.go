@@ -73,6 +73,3 @@ func TestHandlersSurviveGarbage(t *testing.T) {
 		t.Errorf("after garbage the body is %q", got)
 	}
 }
-
-func BenchmarkPut1KiB(b *testing.B) { benchPut(b, 1<<10) }
-func BenchmarkPut1MiB(b *testing.B) { benchPut(b, 1<<20) }

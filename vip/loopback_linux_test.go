@@ -87,23 +87,7 @@ func TestPlannedHandOverRefusesNothing(t *testing.T) {
 			}
 		})
 	}
-	for range 4 {
-		for _, n := range nodes {
-			if err := n.m.Drain(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if err := n.m.Undrain(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		waitFor(t, "all take part", func() bool { return len(nodes[0].rider.Table().Draining) == 0 })
-		if err := nodes[0].m.Move(ctx, addr, 2); err != nil {
-			t.Fatal(err)
-		}
-		if err := nodes[0].m.Move(ctx, addr, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	toAndFro(t, ctx, nodes, addr)
 	stop.Store(true)
 	clients.Wait()
 	t.Logf("%d of %d connections failed in %d moves", failed.Load(), tries.Load(), nodes[0].m.Status()[0].Moves)
@@ -120,6 +104,28 @@ func TestPlannedHandOverRefusesNothing(t *testing.T) {
 	accepted.Wait()
 	if err := ask(netip.AddrPortFrom(addr, port)); err == nil {
 		t.Error("somebody listens after all is over")
+	}
+}
+
+// toAndFro moves what both nodes hold, in every planned way.
+func toAndFro(t *testing.T, ctx context.Context, nodes []*fake, addr netip.Addr) {
+	t.Helper()
+	for range 4 {
+		for _, n := range nodes {
+			if err := n.m.Drain(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := n.m.Undrain(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitFor(t, "all take part", func() bool { return len(nodes[0].rider.Table().Draining) == 0 })
+		if err := nodes[0].m.Move(ctx, addr, 2); err != nil {
+			t.Fatal(err)
+		}
+		if err := nodes[0].m.Move(ctx, addr, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

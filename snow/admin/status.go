@@ -23,7 +23,9 @@ type Status struct {
 
 // Ring is the state of this node's ring.
 type Ring struct {
-	State        string  `json:"state"` // member, joining, isolated
+	State        string  `json:"state"`   // member, joining, isolated
+	Settled      bool    `json:"settled"` // the newest view is on a quorum of its disks
+	Members      int     `json:"members"` // of the newest view
 	Primary      bool    `json:"primary"`
 	Epoch        uint64  `json:"epoch"`
 	View         uint64  `json:"view"`
@@ -43,6 +45,7 @@ type Member struct {
 	Incarnation uint64    `json:"incarnation"`
 	State       string    `json:"state"` // up, draining, down
 	Since       time.Time `json:"since"`
+	ViewSince   uint64    `json:"view_since"`      // number of the view it came with; the longest in decides when halves are equal
 	Admin       string    `json:"admin,omitempty"` // URL of its admin address, if known
 }
 

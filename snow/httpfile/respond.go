@@ -155,18 +155,23 @@ func contentRange(r Range, size int64) string {
 
 // validators are what a 304 repeats of the 200 (RFC 9110 section 15.4.5).
 func validators(h *fasthttp.ResponseHeader, f *File) {
-	h.Set("Etag", f.ETag)
+	set(h, "ETag", f.ETag)
 	if f.LastModified != "" {
-		h.Set("Last-Modified", f.LastModified)
+		set(h, "Last-Modified", f.LastModified)
 	}
 	if f.VaryCoding {
-		h.Set("Vary", "Accept-Encoding")
+		set(h, "Vary", "Accept-Encoding")
 	}
+}
+
+// set keeps the name as it is written here (ETag, not Etag).
+func set(h *fasthttp.ResponseHeader, name, value string) {
+	h.SetCanonical([]byte(name), []byte(value))
 }
 
 func describe(h *fasthttp.ResponseHeader, f *File) {
 	validators(h, f)
-	h.Set("Accept-Ranges", "bytes")
+	set(h, "Accept-Ranges", "bytes")
 	h.SetContentType(f.ContentType)
 	if f.Coding != Identity {
 		h.SetContentEncoding(f.Coding.String())

@@ -119,8 +119,11 @@ func (p *Publisher) PutBlob(ctx context.Context, host, sha string, body io.Reade
 	}
 	key := blobKey(host, sha)
 	// The type carries the token into the ETag: see the package comment.
-	opt := store.PutOptions{ContentType: "application/x-rain-blob; upload=" + p.token(), Size: -1}
+	opt := store.PutOptions{ContentType: "application/x-rain-blob; upload=" + p.token(), Size: -1, SHA256: sha}
 	info, err := p.put(ctx, key, body, opt)
+	if errors.Is(err, store.ErrBadBody) {
+		return fmt.Errorf("site: blob %s of %s: %w: %w", sha, host, ErrBadBlob, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,8 +139,10 @@ func (p *Publisher) PutBlob(ctx context.Context, host, sha string, body io.Reade
 
 // put stores an object, making the bucket if this is the cluster's first site.
 func (p *Publisher) put(ctx context.Context, key string, body io.Reader, opt store.PutOptions) (store.Info, error) {
-	if _, err := p.store.CreateBucket(ctx, Bucket); err != nil {
-		return store.Info{}, fmt.Errorf("site: making the bucket %s: %w", Bucket, err)
+	if _, err := p.store.Stat(Bucket, key); errors.Is(err, store.ErrNoBucket) {
+		if _, err := p.store.CreateBucket(ctx, Bucket); err != nil {
+			return store.Info{}, fmt.Errorf("site: making the bucket %s: %w", Bucket, err)
+		}
 	}
 	info, _, err := p.store.Put(ctx, Bucket, key, body, opt)
 	if err != nil {

@@ -40,7 +40,7 @@ func Main(args []string) int {
 	debug.SetGCPercent(-1) // a pause here is a late end; there is next to no garbage
 	debug.SetMemoryLimit(64 << 20)
 	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -10) // only root may; nice to have
+	hurry()
 
 	page, err := mapLease(leaseFD, unix.PROT_READ)
 	if err != nil {
@@ -59,6 +59,19 @@ func Main(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// hurry asks the scheduler to run this thread soon after each alarm. All of it
+// is nice to have.
+func hurry() {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -10) // only root may
+	// The shortest slice, which anyone may ask for: since Linux 6.12 who wants
+	// little at a time is run the sooner for it. Older ones ignore it.
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Runtime: 100_000}
+	if prio, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
+		attr.Nice = int32(20 - prio) // the system call counts from 20 down
+	}
+	_ = unix.SchedSetAttr(0, &attr, 0)
 }
 
 // watch is the guard's only loop; it has one thread.

@@ -48,11 +48,13 @@ func newNode(t *testing.T, h http.HandlerFunc) *node {
 	return n
 }
 
-func (n *node) count() int {
+func (n *node) seen() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.calls)
+	return slices.Clone(n.calls)
 }
+
+func (n *node) count() int { return len(n.seen()) }
 
 func refuse(w http.ResponseWriter, status int, code string) {
 	w.WriteHeader(status)
@@ -139,10 +141,16 @@ func TestFrozenNodeIsPassedOver(t *testing.T) {
 
 // A conditional put that is sent twice must not trip over itself.
 func TestConditionalPutIsRepeatedWithOneKey(t *testing.T) {
+	var mu sync.Mutex
 	var keys []string
+	keep := func(r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		keys = append(keys, r.Header.Get("Idempotency-Key"))
+	}
 	cut := newNode(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "PUT" {
-			keys = append(keys, r.Header.Get("Idempotency-Key"))
+			keep(r)
 			c, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
 				_ = c.Close() // it may have been stored; nobody knows
@@ -151,7 +159,7 @@ func TestConditionalPutIsRepeatedWithOneKey(t *testing.T) {
 	})
 	good := newNode(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "PUT" {
-			keys = append(keys, r.Header.Get("Idempotency-Key"))
+			keep(r)
 		}
 		b, _ := io.ReadAll(r.Body)
 		_ = json.NewEncoder(w).Encode(map[string]any{"api": 1, "size_bytes": len(b)})
@@ -160,6 +168,8 @@ func TestConditionalPutIsRepeatedWithOneKey(t *testing.T) {
 	if err != nil || o.Size != 5 {
 		t.Fatalf("Put = %+v, %v", o, err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
 		t.Errorf("idempotency keys %q, want the same twice", keys)
 	}
@@ -188,8 +198,8 @@ func TestNodeIsFoundByStatus(t *testing.T) {
 	if err := c.Fault(t.Context(), "crash", admin.FaultOrder{Node: "n2"}); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(n2.calls, "POST /api/v1/fault/crash") {
-		t.Errorf("n2 got %v", n2.calls)
+	if calls := n2.seen(); !slices.Contains(calls, "POST /api/v1/fault/crash") {
+		t.Errorf("n2 got %v", calls)
 	}
 	var e *Error
 	if err := c.Drain(t.Context(), "n7"); !errors.As(err, &e) || e.Status != 404 {
@@ -201,15 +211,11 @@ func TestNodeIsFoundByStatus(t *testing.T) {
 }
 
 func TestObjectKeysSurviveTheURL(t *testing.T) {
-	var got string
-	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
-		got = r.URL.EscapedPath()
-		_, _ = io.WriteString(w, `{"api":1}`)
-	})
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, `{"api":1}`) })
 	if _, err := newClient(t, n.URL).Stat(t.Context(), "b", "a/b c?d#e%f"); err != nil {
 		t.Fatal(err)
 	}
-	if want := "/api/v1/objects/b/a/b%20c%3Fd%23e%25f"; got != want {
+	if got, want := n.seen(), "GET /api/v1/objects/b/a/b%20c%3Fd%23e%25f"; !slices.Equal(got, []string{want}) {
 		t.Errorf("asked for %s, want %s", got, want)
 	}
 }
@@ -302,6 +308,8 @@ func TestPublishRefusesLinksThatLeaveTheTree(t *testing.T) {
 	if _, err := c.PublishSite(t.Context(), "h.example", root.FS(), false); err == nil {
 		t.Error("os.Root: the link was published")
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.blobs) != 0 {
 		t.Error("something was uploaded")
 	}

@@ -353,7 +353,7 @@ func (c *cluster) do(t *testing.T, method, url, body string, header map[string]s
 	return a
 }
 
-// healthy waits until every node that runs sees the whole cluster.
+// healthy waits until every node sees the whole cluster well, and the VIPs answer.
 func (c *cluster) healthy(t *testing.T) {
 	t.Helper()
 	eventually(t, "a healthy cluster", func() error {
@@ -365,6 +365,7 @@ func (c *cluster) healthy(t *testing.T) {
 			var s struct {
 				Health, Sentence string
 				Members          []struct{ State string }
+				VIPs             []struct{ Holder string }
 			}
 			if err := json.Unmarshal([]byte(a.body), &s); err != nil {
 				return err
@@ -375,8 +376,19 @@ func (c *cluster) healthy(t *testing.T) {
 					up++
 				}
 			}
-			if up != len(c.Nodes) {
-				return fmt.Errorf("%s sees %d of %d up: %s", n.Name, up, len(c.Nodes), s.Sentence)
+			held := 0
+			for _, v := range s.VIPs {
+				if v.Holder != "" {
+					held++
+				}
+			}
+			if up != len(c.Nodes) || held != len(c.VIPs) || s.Health != "ok" {
+				return fmt.Errorf("%s sees %d of %d up, %d of %d VIPs held: %s", n.Name, up, len(c.Nodes), held, len(c.VIPs), s.Sentence)
+			}
+		}
+		for _, v := range c.VIPs {
+			if _, err := c.try("GET", "http://"+v+"/", nil, map[string]string{"Authorization": ""}); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -62,6 +62,8 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 		LeaseLeftMS: rs.LeaseMS, RotationsPS: rs.Meter.RotationsPerS,
 		HopP50US: rs.Meter.HopP50.Microseconds(), HopP99US: rs.Meter.HopP99.Microseconds(), Regeneration: rs.Meter.Regenerations,
 	}
+	r.Members = len(rs.View.Members)
+	r.Settled = len(rs.Views) == 1 && rs.View.Number == rs.Settled
 	switch {
 	case rs.State == "member" && n.isolated():
 		r.State = "isolated"
@@ -91,7 +93,7 @@ func (n *node) members(rs host.Status) []admin.Member {
 			m.Since = at
 		}
 		if vm, ok := rs.View.ByID(id); ok && rs.State == "member" {
-			m.Incarnation, m.State = uint64(vm.Inc), "up"
+			m.Incarnation, m.State, m.ViewSince = uint64(vm.Inc), "up", vm.Since
 			if t.IsDraining(vm.Member) {
 				m.State = "draining"
 			}

@@ -148,7 +148,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, wg *sync.WaitGroup)
 			return fmt.Errorf("bulk: %s: %w", l.Addr(), err)
 		default: // out of descriptors, or a connection that was reset already
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("cannot accept a connection", slog.Any("address", l.Addr()), slog.Any("error", err))
+			s.log.Warn("cannot accept a connection", slog.Any("address", l.Addr()), slog.Any("err", err))
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -170,7 +170,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	conn, peer, h, err := s.greet(ctx, raw)
 	s.greeted(host)
 	if err != nil {
-		s.log.Debug("a connection came to nothing", slog.Any("from", host), slog.Any("error", err))
+		s.log.Debug("a connection came to nothing", slog.Any("from", host), slog.Any("err", err))
 		return
 	}
 	defer func() { <-s.proven }()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -215,6 +216,6 @@ func (d *Disk) adopt(l loaded) {
 // of it may or may not reach the disk.
 func (d *Disk) lose() {
 	if err := d.closeDB(); err != nil {
-		d.log.Warn("closing after a failed write", "path", d.path(), "error", err)
+		d.log.Warn("closing after a failed write", slog.String("path", d.path()), slog.Any("err", err))
 	}
 }

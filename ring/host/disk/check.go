@@ -128,7 +128,11 @@ func (w *walk) metas() (root uint64, err error) {
 	if order.Uint64(newest[32:]) != noFreelist {
 		return 0, errors.New("the meta page names a freelist, which is never written")
 	}
-	w.high = order.Uint64(newest[40:])
+	// bbolt counts up to this number as it looks for free pages. The file is
+	// grown before it is written, so this is generous.
+	if w.high = order.Uint64(newest[40:]); w.high > 2*uint64(w.size/w.pageSize)+1024 {
+		return 0, fmt.Errorf("the meta page speaks of %d pages", w.high)
+	}
 	return order.Uint64(newest[16:]), nil
 }
 

@@ -139,9 +139,9 @@ func TestDamage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	found := 0
 	for name, b := range good {
-		tries := 600
+		tries := 300
 		if name != "ring.db" || testing.Short() {
-			tries = 150
+			tries = 80
 		}
 		for try := range tries {
 			bad := bytes.Clone(b)

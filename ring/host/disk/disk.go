@@ -131,7 +131,7 @@ func (d *Disk) removeLeftovers(folder, prefix string) error {
 // remove removes a file that nothing needs. If it fails, the next Open tries again.
 func (d *Disk) remove(path string) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.log.Warn("an old file stays", slog.String("path", path), slog.Any("error", err))
+		d.log.Warn("an old file stays", slog.String("path", path), slog.Any("err", err))
 	}
 }
 

@@ -3,18 +3,19 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"rain/ring"
 )
 
 // event is something for the sink, or for the log.
 type event struct {
+	isMsg bool // from and msg; else:
 	from  ring.Member
-	msg   []byte // with from: a message
-	ref   uint64 // not 0: a verdict
+	msg   []byte
+	news  func() // call it, if not nil; else it is a verdict
+	ref   uint64
 	ok    bool
-	news  func() // not nil: call it
-	isMsg bool
 }
 
 // queue keeps events in order while one goroutine delivers them without the lock.
@@ -50,6 +51,11 @@ func (t *Transport) drain(q *queue) {
 		}
 	}
 	q.busy = false
+}
+
+// forgetMessages drops what was for an incarnation that is no more.
+func (q *queue) forgetMessages() {
+	q.events = slices.DeleteFunc(q.events, func(e event) bool { return e.isMsg })
 }
 
 // report has the timer's goroutine write to the log: a slow disk must not hold

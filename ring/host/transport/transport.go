@@ -247,7 +247,8 @@ func (t *Transport) Run(ctx context.Context, sink Sink) error {
 }
 
 // SetMe starts all sessions anew under another incarnation. What was on its way
-// has failed.
+// has failed. Messages for the old incarnation that a goroutine of Run is just
+// handing to the sink may still reach it; later ones do not.
 func (t *Transport) SetMe(me ring.Member) {
 	t.mu.Lock()
 	defer t.unlock()
@@ -257,6 +258,7 @@ func (t *Transport) SetMe(me ring.Member) {
 	t.me = me
 	now := clock.Now()
 	for _, p := range t.order {
+		p.queue.forgetMessages()
 		if p.inc != 0 {
 			t.adopt(now, p, p.inc, t.keys.Session(me, ring.Member{ID: p.id, Inc: p.inc}))
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,19 +96,30 @@ func (s *Store) Open(_ context.Context, bucket, key string) (*store.Object, erro
 	}
 	b := &body{Reader: bytes.NewReader(o.body), bytes: o.body, owner: s}
 	if s.Dir != "" && len(o.body) > 64<<10 && o.body[0] != 'x' { // some large bodies stay in memory
-		path := filepath.Join(s.Dir, o.info.SHA256)
-		if _, err := os.Stat(path); err != nil {
-			if err := os.WriteFile(path, o.body, 0o600); err != nil {
-				return nil, err
-			}
-		}
-		if b.file, err = os.Open(path); err != nil {
+		if b.file, err = s.file(o); err != nil {
 			return nil, err
 		}
 		b.bytes = nil
 	}
 	s.open.Add(1)
 	return &store.Object{Info: o.info, Body: b}, nil
+}
+
+// file gives the body as a file, which never appears half written.
+func (s *Store) file(o object) (*os.File, error) {
+	path := filepath.Join(s.Dir, o.info.SHA256)
+	if f, err := os.Open(path); err == nil {
+		return f, nil
+	}
+	tmp, err := os.CreateTemp(s.Dir, "new")
+	if err != nil {
+		return nil, err
+	}
+	_, err = tmp.Write(o.body)
+	if err = errors.Join(err, tmp.Close(), os.Rename(tmp.Name(), path)); err != nil {
+		return nil, err
+	}
+	return os.Open(path)
 }
 
 type body struct {
@@ -150,6 +162,9 @@ func (s *Store) Put(_ context.Context, bucket, key string, r io.Reader, opt stor
 		return store.Info{}, false, fmt.Errorf("sitetest: put %s: %w", key, store.ErrPrecondition)
 	}
 	sum := sha256.Sum256(b)
+	if opt.SHA256 != "" && opt.SHA256 != hex.EncodeToString(sum[:]) {
+		return store.Info{}, false, store.ErrBadBody
+	}
 	tag := sha256.Sum256(append(sum[:], opt.ContentType...))
 	s.version++
 	modified := s.Modified

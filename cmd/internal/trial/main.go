@@ -1,0 +1,62 @@
+// Command trial measures what the README promises, on a demo of its own with
+// real processes and sockets: gaps of a client that never retries, requests in
+// a frozen node's backlog, every pair of nodes killed, and puts through random
+// kills. It is for developers; results go to stdout, a broken promise exits 1.
+//
+//	trial gaps    [-preset laptop] [-n 10]     SIGKILL, SIGSTOP, TERM of the holder
+//	trial backlog [-n 10]                      freeze, ask, thaw: who answered?
+//	trial pairs                                all pairs, one after the other and at once
+//	trial puts    [-n 10000] [-kills 50]       no acknowledged put is lost
+//	trial idle                                 CPU, memory and hops of an idle cluster
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "trial:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	trials := map[string]func(context.Context, *cluster, options) error{
+		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
+	}
+	if len(args) == 0 || trials[args[0]] == nil {
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts or idle")
+	}
+	var o options
+	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	fs.StringVar(&o.preset, "preset", "laptop", "the ring's times")
+	fs.IntVar(&o.n, "n", 0, "repeats or puts; 0: the trial's own number")
+	fs.IntVar(&o.kills, "kills", 50, "kills during puts")
+	fs.StringVar(&o.exe, "exe", "bin/rainvideo", "the program under trial")
+	fs.StringVar(&o.ctl, "ctl", "bin/rainctl", "rainctl")
+	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
+	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	c, err := startCluster(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer c.stop()
+	return trials[args[0]](ctx, c, o)
+}
+
+type options struct {
+	preset, exe, ctl string
+	n, kills, port   int
+	seed             uint64
+}

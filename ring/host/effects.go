@@ -36,7 +36,8 @@ func (n *Node) apply(e ring.Effects) {
 	n.trace(e.Trace)
 	switch {
 	case e.Left:
-		n.m, n.life = nil, n.life+1
+		n.m = nil
+		n.life.Add(1)
 		n.setLease(0)
 		n.member.Store(false)
 		close(n.left)
@@ -55,7 +56,7 @@ func (n *Node) sendAll(list []ring.Envelope) {
 		e := &list[i]
 		var ref uint64
 		if e.Ref != 0 {
-			ref = n.life<<lifeShift | e.Ref
+			ref = n.life.Load()<<lifeShift | e.Ref
 		}
 		buf := ring.AppendMessage(make([]byte, 0, 512), e.Msg)
 		if t, ok := e.Msg.(*ring.Token); ok {

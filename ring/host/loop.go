@@ -18,11 +18,18 @@ func (n *Node) Message(from ring.Member, msg []byte) {
 		n.log.Debug("message of a member does not parse", slog.String("from", from.String()), slog.Any("err", err))
 		return
 	}
-	n.mail.put(ring.Received{From: from, Msg: m})
+	n.mail.put(received{n.life.Load(), ring.Received{From: from, Msg: m}})
 }
 
 // Verdict is called by the transport.
 func (n *Node) Verdict(ref uint64, ok bool) { n.mail.put(verdict{ref, ok}) }
+
+// received is a message for one life: what was sealed for a former one is not
+// for the next.
+type received struct {
+	life uint64
+	ev   ring.Received
+}
 
 // verdict carries a reference of the transport: machine's life and Ref.
 type verdict struct {
@@ -68,9 +75,13 @@ func (n *Node) handle(item any) {
 	case func():
 		item()
 	case verdict:
-		if item.ref>>lifeShift == n.life {
+		if item.ref>>lifeShift == n.life.Load() {
 			n.meter.verdict(item.ref, item.ok)
 			n.step(ring.SendDone{Ref: item.ref & (1<<lifeShift - 1), OK: item.ok})
+		}
+	case received:
+		if item.life == n.life.Load() {
+			n.step(item.ev)
 		}
 	case savedBy:
 		if item.w == n.writer {

@@ -22,9 +22,9 @@ type datagrams interface {
 	SetMe(me ring.Member)
 }
 
-// bulkCaller gets a connection to another node's service.
-type bulkCaller interface {
-	Call(ctx context.Context, peer ring.NodeID, service string, f func(net.Conn) error) error
+// bulkDialer gets a connection to another node's service.
+type bulkDialer interface {
+	Dial(ctx context.Context, peer ring.NodeID, service string) (net.Conn, error)
 }
 
 // RiderReg says which rider has which number.
@@ -44,7 +44,7 @@ type Node struct {
 	blank  map[ring.RiderID][]byte
 	disk   *disk.Disk
 	tr     datagrams
-	bulk   bulkCaller
+	bulk   bulkDialer
 	waker  *clock.Waker
 	mail   *mailbox
 	events *eventLog
@@ -60,7 +60,7 @@ type Node struct {
 	diskErr atomic.Pointer[string]
 
 	m        *ring.Machine             // loop only
-	life     uint64                    // counts machines; loop only
+	life     atomic.Uint64             // counts machines; only the loop writes it
 	writer   *writer                   // loop only
 	row      []byte                    // loop only
 	since    map[ring.NodeID]time.Time // loop only: when an id came into the view or left it
@@ -119,7 +119,7 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 }
 
 // Attach gives the node its ways to the others.
-func (n *Node) Attach(tr datagrams, bulk bulkCaller) { n.tr, n.bulk = tr, bulk }
+func (n *Node) Attach(tr datagrams, bulk bulkDialer) { n.tr, n.bulk = tr, bulk }
 
 // OnLease sets what is called, in the loop, whenever the lease changes; it must
 // only store a value. Call it before Run.
@@ -149,7 +149,7 @@ func (n *Node) begin() error {
 	n.m = ring.New(ring.Config{
 		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc),
 	})
-	n.life++
+	n.life.Add(1)
 	return nil
 }
 

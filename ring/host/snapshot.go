@@ -155,28 +155,30 @@ func (n *Node) fetch(from ring.Member) {
 	n.fetched.drop()
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
 	n.fetched.cancel = cancel
-	life := n.life
+	life := n.life.Load()
 	n.fetched.wg.Go(func() {
 		defer cancel()
-		var header ring.SnapshotHeader
-		err := n.bulk.Call(ctx, from.ID, SnapshotService, func(conn net.Conn) (err error) {
-			if d, ok := ctx.Deadline(); ok {
-				if err := conn.SetDeadline(d); err != nil {
-					return err
-				}
-			}
-			header, err = n.receiveSnapshot(conn)
-			return err
-		})
+		header, err := n.fetchSnapshot(ctx, from.ID)
 		if err != nil {
 			n.log.Info("fetching a snapshot", "from", from.String(), "err", err)
 		}
 		n.mail.put(func() {
-			if n.life == life {
+			if n.life.Load() == life {
 				n.step(ring.Fetched{From: from, Err: err != nil, Header: header})
 			}
 		})
 	})
+}
+
+func (n *Node) fetchSnapshot(ctx context.Context, from ring.NodeID) (h ring.SnapshotHeader, err error) {
+	conn, err := n.bulk.Dial(ctx, from, SnapshotService)
+	if err != nil {
+		return h, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // wakes a blocked read
+	defer stop()
+	return n.receiveSnapshot(conn)
 }
 
 // errNoSnapshot says that the other node has none to give now.

@@ -109,15 +109,18 @@ func try(root, patch string, seeds int) (inv, by string, err error) {
 	}
 	// Directed tests first: they are quick, and say what they are about. Golden
 	// traces are left out: they show a change, not a fault.
-	out, err := test("", bin, "-test.skip", "TestRandom|TestGolden|TestDeterministic")
+	out, err := test("", bin, "-test.timeout", "1m", "-test.skip", "TestRandom|TestGolden|TestDeterministic")
 	if err == nil {
-		out, err = test(fmt.Sprintf("SEEDS=%d", seeds), bin, "-test.run", "TestRandom")
+		out, err = test(fmt.Sprintf("SEEDS=%d", seeds), bin, "-test.timeout", "8m", "-test.run", "TestRandom")
 	}
 	if err == nil {
 		return "", "", errSurvived
 	}
 	m := broken.FindSubmatch(out)
-	if m == nil {
+	switch {
+	case m == nil && bytes.Contains(out, []byte("test timed out")):
+		return "6 liveness", "a step that does not end", nil
+	case m == nil:
 		return "", "", fmt.Errorf("failed without naming an invariant:\n%s", bytes.TrimSpace(out[:min(len(out), 1500)]))
 	}
 	by = "seed " + string(m[3])

@@ -145,8 +145,9 @@ func (c *Cluster) crashFor(n *node, d int64) {
 	if !n.up {
 		return
 	}
+	burn := c.rng.IntN(6) == 0 && c.mayBurn(n)
 	c.crash(n)
-	if c.rng.IntN(6) == 0 && c.mayBurn(n) {
+	if burn {
 		c.burn(n)
 	}
 	c.push(event{at: c.now + d, kind: evStart, node: n.i})
@@ -167,11 +168,11 @@ func (c *Cluster) mayBurn(n *node) bool {
 		if o.disk.burned && !c.recovered(o) {
 			return false
 		}
-		if o.up && o != n && len(o.seen.Views) > 0 && (best == nil || best.seen.Copy.Less(o.seen.Copy)) {
+		if o.up && len(o.seen.Views) > 0 && (best == nil || best.seen.Copy.Less(o.seen.Copy)) {
 			best = o
 		}
 	}
-	if best == nil || best.seen.State != "member" || len(best.seen.Views) != 1 || best.seen.Views[0].Index > best.seen.Stable {
+	if best == nil || best.seen.State != "member" || len(best.seen.Views) != 1 || best.seen.Views[0].Index > best.seen.Stable || len(best.seen.Suspects) > 0 {
 		return false
 	}
 	empty := 0 // a founder's empty disk: more than half of them found anew
@@ -183,8 +184,10 @@ func (c *Cluster) mayBurn(n *node) bool {
 	if 2*empty > len(n.founders) {
 		return false
 	}
-	for _, o := range c.nodes { // a disk newer than any living copy: wait
-		if best.seen.Copy.Less(o.disk.rec.Stamp) {
+	for _, o := range c.nodes {
+		// A disk newer than any living copy, or a 911 under way, which may make a
+		// view that cannot do without n: wait.
+		if best.seen.Copy.Less(o.disk.rec.Stamp) || o.up && o.seen.Promised > best.seen.Copy.Epoch {
 			return false
 		}
 	}

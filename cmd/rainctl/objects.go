@@ -61,7 +61,8 @@ func (p *putCmd) Run(a *app) error {
 	if opt.ContentType == "" {
 		opt.ContentType = mime.TypeByExtension(filepath.Ext(key))
 	}
-	body, length := a.stdin, int64(-1)
+	var body io.Reader
+	length := int64(-1)
 	if p.Src == "-" {
 		body = io.MultiReader(a.stdin) // hides Seek: a pipe can be read only once
 	} else {

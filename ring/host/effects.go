@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -130,8 +131,8 @@ func (n *Node) trace(list []ring.Trace) {
 		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed:
 			level = slog.LevelWarn
 		}
-		if n.log.Enabled(nil, level) {
-			n.log.Log(nil, level, string(t.Kind), slog.String("what", t.String()))
+		if n.log.Enabled(context.Background(), level) {
+			n.log.LogAttrs(context.Background(), level, string(t.Kind), slog.String("what", t.String()))
 		}
 	}
 }

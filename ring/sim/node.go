@@ -17,9 +17,7 @@ type node struct {
 	hung     bool  // the disk syncs nothing
 	slow     int64 // the disk is slow until then
 	maxInc   ring.Incarnation
-	life     int  // counts starts
-	burn     bool // the disk goes before the next start
-	waiting  bool // the next start is scheduled
+	life     int // counts starts
 
 	// The process.
 	up     bool

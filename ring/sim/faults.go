@@ -165,7 +165,7 @@ func (c *Cluster) burn(n *node) {
 func (c *Cluster) mayBurn(n *node) bool {
 	var best *node
 	for _, o := range c.nodes {
-		if o.disk.burned && !c.recovered(o) {
+		if o.disk.burned && !c.recovered(o) || o.leaves && o.up {
 			return false
 		}
 		if o.up && len(o.seen.Views) > 0 && (best == nil || best.seen.Copy.Less(o.seen.Copy)) {
@@ -215,6 +215,11 @@ func (c *Cluster) recovered(n *node) bool {
 func (c *Cluster) leave(n *node) {
 	if !n.up || n.paused || n.leaves {
 		return
+	}
+	for _, o := range c.nodes { // the others may need it until they have all disks again
+		if c.faults && o.disk.burned && !c.recovered(o) {
+			return
+		}
 	}
 	c.Count.Leaves++
 	c.tracef(n.i, "leave")

@@ -80,11 +80,15 @@ func (c *Cluster) Soak(d time.Duration) error {
 		return err
 	}
 	c.StopFaults()
-	if _, err := c.Settle(); err != nil {
+	// Who is leaving is let go, and comes back.
+	if err := c.RunUntil(c.Bound(), func() bool { return !c.leaving() }); err != nil {
 		return err
 	}
-	if len(c.nodes) < 3 {
-		return nil
+	c.StopFaults()
+	took, err := c.Settle()
+	c.Slowest = max(c.Slowest, took)
+	if err != nil || len(c.nodes) < 3 {
+		return err
 	}
 	c.crash(c.nodes[c.rng.IntN(len(c.nodes))])
 	for _, n := range c.nodes { // who stopped proposing starts again
@@ -92,6 +96,16 @@ func (c *Cluster) Soak(d time.Duration) error {
 			c.nextWork(n)
 		}
 	}
-	_, err := c.Settle()
+	_, err = c.Settle()
 	return err
+}
+
+// leaving reports whether a node is on its way out.
+func (c *Cluster) leaving() bool {
+	for _, n := range c.nodes {
+		if n.up && n.leaves {
+			return true
+		}
+	}
+	return false
 }

@@ -309,8 +309,8 @@ func (c *Cluster) takeSnapshot(n *node, ev event) {
 		}
 	}
 	d := c.latency() * 4
-	if c.faults {
-		d += c.rng.Int64N(20e6)
+	if c.faults && c.opt.FetchTime > 0 {
+		d += c.rng.Int64N(int64(c.opt.FetchTime))
 	}
 	c.push(event{at: c.now + d, kind: evFetched, node: n.i, life: n.life, num: ev.num, pkt: ev.pkt, snap: snap})
 }

@@ -20,6 +20,8 @@ type Options struct {
 	AckLoss                float64       // a message that arrives and is never acknowledged
 	OldInc                 float64       // a message of an old incarnation that gets through
 	FetchFail              float64       // of each fetch of a snapshot
+	FetchTime              time.Duration // most time that a fetch takes
+	BigOps                 float64       // ops of up to half of ring.MaxOp
 
 	Drift            int           // clocks: most parts in a million off true
 	TimerLate        time.Duration // most lateness of a wake-up
@@ -72,6 +74,8 @@ func Random(seed uint64) Options {
 	o.AckLoss = []float64{0, 0.001, 0.005}[r.IntN(3)]
 	o.OldInc = []float64{0, 0.5}[r.IntN(2)]
 	o.FetchFail = []float64{0, 0.2}[r.IntN(2)]
+	o.FetchTime = []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond}[r.IntN(3)]
+	o.BigOps = []float64{0, 0, 0, 0.02}[r.IntN(4)]
 	o.SaveFail = []float64{0, 0.05}[r.IntN(2)]
 	o.FaultEvery = time.Duration(20+r.IntN(150)) * time.Millisecond
 	o.Strike = []float64{0, 0.003, 0.015}[r.IntN(3)]

@@ -12,7 +12,8 @@ import (
 
 // Cluster is a cluster in virtual time.
 type Cluster struct {
-	Count Counters
+	Count   Counters
+	Slowest time.Duration // from the end of the faults to a whole and idle cluster
 
 	opt    Options
 	seed   uint64

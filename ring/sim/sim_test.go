@@ -42,6 +42,8 @@ func TestRandom(t *testing.T) {
 	const workers = 2
 	var mu sync.Mutex
 	var sum Counters
+	var slowest time.Duration
+	var slowestSeed uint64
 	broken := map[int]int{}
 	t.Run("seeds", func(t *testing.T) {
 		for w := range uint64(workers) {
@@ -52,6 +54,9 @@ func TestRandom(t *testing.T) {
 					err := c.Soak(span)
 					mu.Lock()
 					sum.Add(c.Count)
+					if c.Slowest > slowest {
+						slowest, slowestSeed = c.Slowest, seed
+					}
 					if err != nil {
 						t.Errorf("%v\nreplay: SEED=%d go test ./ring/sim -run TestRandom", err, seed)
 						broken[c.err.Invariant]++
@@ -65,7 +70,7 @@ func TestRandom(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d seeds of %v:\n%s", seeds, span, &sum)
+	t.Logf("%d seeds of %v; longest way back to one idle view of all: %v (seed %d)\n%s", seeds, span, slowest, slowestSeed, &sum)
 	if len(broken) > 0 {
 		t.Logf("broken, by invariant: %v", broken)
 		return

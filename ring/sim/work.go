@@ -40,8 +40,12 @@ func (c *Cluster) work(n *node) {
 	r := c.rng.IntN(100)
 	switch {
 	case r < 45:
-		p := &proposal{rider: ring.RiderSettings, data: make([]byte, 1+c.rng.IntN(40))}
-		for i := range p.data {
+		size := 1 + c.rng.IntN(40)
+		if c.faults && c.opt.BigOps > 0 && c.rng.Float64() < c.opt.BigOps {
+			size = 1 + c.rng.IntN(ring.MaxOp/2)
+		}
+		p := &proposal{rider: ring.RiderSettings, data: make([]byte, size)}
+		for i := range min(size, 40) {
 			p.data[i] = byte(c.rng.Uint32())
 		}
 		p.durable, p.all = c.rng.IntN(4) == 0, c.rng.IntN(8) == 0

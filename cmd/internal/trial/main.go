@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command trial measures what the README promises, on a demo of its own with
 // real processes and sockets: gaps of a client that never retries, requests in
 // a frozen node's backlog, every pair of nodes killed, and puts through random

@@ -14,10 +14,9 @@ run() { # NAME COMMAND...
 	"$@" 2>&1 | tee "$out/$name.log" | grep -vE '^(=== |--- PASS|PASS$|\?|    --- PASS)' || true
 	[ "${PIPESTATUS[0]}" = 0 ] || { echo "FAILED: $name"; failed=1; }
 }
-run vet $GO vet ./...
 run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$')
 run sim $GO test -timeout 15m -count=1 -v ./ring/sim
-run contract $GO test -timeout 10m -count=1 ./cmd/internal/contract
+run contract $GO test -timeout 10m -count=1 -v ./cmd/internal/contract
 run plug demos/pull-the-plug.sh
 grep -h -oE 'skipped [^ ]+: .*' "$out"/*.log | sort -u
 exit $failed

@@ -42,7 +42,7 @@ func (m *Machine) voters() []seeker {
 	empty := m.cfg.Disk.Stamp.Epoch == 0
 	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
 		s := m.seek.seekers[id]
-		if m.now.Sub(s.at) > 3*m.seekEvery() || s.seek.Generation != 0 {
+		if m.now.Sub(s.at) > 3*m.seekEvery() || s.seek.Generation != 0 || s.seek.Lease != m.t.Lease {
 			continue
 		}
 		if empty && slices.Contains(m.cfg.Founders, id) || !empty && mayVote(s.seek.DiskEpoch, s.seek.Promise, m.cfg.Disk.Stamp.Epoch) {
@@ -171,8 +171,14 @@ func (m *Machine) onColdGrant(from Member, g ColdGrant) {
 
 func (m *Machine) onColdDeny(from Member, d ColdDeny) {
 	m.seek.maxGen = max(m.seek.maxGen, d.Promise.Generation(), d.DiskEpoch.Generation())
-	if m.state == cold && m.cold.amMaker && !m.cold.made && d.Epoch == m.cold.epoch {
+	if m.state != cold || !m.cold.amMaker || d.Epoch != m.cold.epoch {
+		return
+	}
+	switch {
+	case !m.cold.made:
 		m.coldGiveUp("denied by " + from.ID.String())
+	case d.Promise > m.cold.epoch:
+		m.restart("a granter of the cold start went on without it")
 	}
 }
 
@@ -247,6 +253,11 @@ func (m *Machine) onColdMade(from Member, c ColdMade) {
 		// I had given it up, but promised nobody else since.
 		m.state = cold
 		m.cold = coldState{promise: c.Epoch, epoch: c.Epoch, maker: from}
+	}
+	if m.state == member || m.cold.promise > c.Epoch {
+		// I went on without it: its maker must not wait for me.
+		m.send(from, ColdDeny{Epoch: c.Epoch, Promise: max(m.cold.promise, m.copyStamp.Epoch)})
+		return
 	}
 	if m.state != cold || from != m.cold.maker || c.Epoch != m.cold.epoch || m.cold.promiseRef != 0 {
 		return

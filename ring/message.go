@@ -67,7 +67,8 @@ type (
 		DiskEpoch  Epoch  // 0: empty disk
 		DiskLast   uint64
 		Promise    Epoch
-		Founder    bool // by its config
+		Founder    bool          // by its config
+		Lease      time.Duration // must be the same on all nodes
 	}
 
 	// Welcome answers a Seek: the sender is in the primary view; a snapshot
@@ -75,6 +76,8 @@ type (
 	Welcome struct {
 		Copy Stamp
 		View uint64
+		// Lease is the cluster's; a seeker with another one is not let in.
+		Lease time.Duration
 		// Above, if not 0, tells the seeker to take a higher incarnation first.
 		Above Incarnation
 	}

@@ -36,6 +36,7 @@ const (
 	TraceColdDeny    TraceKind = "deny cold start"
 	TraceColdMade    TraceKind = "make cold view"
 	TraceColdGiveUp  TraceKind = "give up cold start"
+	TraceOtherLease  TraceKind = "another lease"
 	TraceLeft        TraceKind = "left the ring"
 	TraceIsolated    TraceKind = "isolated"
 	TraceCutOps      TraceKind = "cut ops"

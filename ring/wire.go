@@ -254,9 +254,11 @@ func AppendMessage(b []byte, m Message) []byte {
 		w.u64(m.DiskLast)
 		w.u64(uint64(m.Promise))
 		w.bool(m.Founder)
+		w.u64(uint64(m.Lease))
 	case Welcome:
 		w.stamp(m.Copy)
 		w.u64(m.View)
+		w.u64(uint64(m.Lease))
 		w.u64(uint64(m.Above))
 	case ColdCall:
 		w.u64(uint64(m.Epoch))
@@ -308,9 +310,9 @@ func (r *reader) body(k kind) Message {
 	case kindRefused:
 		return Refused{r.stamp(), Epoch(r.u64()), r.stamp()}
 	case kindSeek:
-		return Seek{r.u32(), r.u64(), Epoch(r.u64()), r.u64(), Epoch(r.u64()), r.bool()}
+		return Seek{r.u32(), r.u64(), Epoch(r.u64()), r.u64(), Epoch(r.u64()), r.bool(), r.duration()}
 	case kindWelcome:
-		return Welcome{r.stamp(), r.u64(), Incarnation(r.u64())}
+		return Welcome{r.stamp(), r.u64(), r.duration(), Incarnation(r.u64())}
 	case kindColdCall:
 		return ColdCall{Epoch(r.u64()), Epoch(r.u64()), r.u64()}
 	case kindColdGrant:

@@ -126,9 +126,9 @@ func (n *Node) trace(list []ring.Trace) {
 		n.events.trace(t)
 		level := slog.LevelInfo
 		switch t.Kind {
-		case ring.TraceGrant, ring.TraceDeny, ring.TraceDenied, ring.TraceRefuse, ring.TraceRefused, ring.TraceSeek, ring.TraceCall:
+		case ring.TraceStarve, ring.TraceGrant, ring.TraceDeny, ring.TraceDenied, ring.TraceRefuse, ring.TraceRefused, ring.TraceSeek, ring.TraceCall:
 			level = slog.LevelDebug
-		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed:
+		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed, ring.TraceOtherLease:
 			level = slog.LevelWarn
 		}
 		if n.log.Enabled(context.Background(), level) {

@@ -69,7 +69,7 @@ func (l *eventLog) trace(t ring.Trace) {
 		l.add("starve", "no token", fmt.Sprintf("for %d ms", t.Num/1e6), 0)
 	case ring.TraceSendFailed:
 		l.add("send", "token not delivered to "+t.Peer.String(), "no acknowledgement on any link", 0)
-	case ring.TraceIsolated, ring.TraceOut, ring.TraceMember, ring.TraceLeft, ring.TraceColdMade, ring.TraceRejoin, ring.TraceCheckFailed, ring.TraceSettled:
+	case ring.TraceIsolated, ring.TraceOut, ring.TraceMember, ring.TraceLeft, ring.TraceColdMade, ring.TraceRejoin, ring.TraceCheckFailed, ring.TraceOtherLease, ring.TraceSettled:
 		l.add("state", string(t.Kind), t.Text, 0)
 	}
 }

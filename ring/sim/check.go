@@ -231,23 +231,21 @@ func (c *Cluster) obeyed(h *node) bool {
 	return len(h.seen.Views) > 0
 }
 
-// checkPrimary: two members with a lease have views that meet, if the views
-// are neighbours; across several changes a lease may outlast its view, and
-// waits keep that harmless (invariant 3).
+// checkPrimary: the views under which two leases were confirmed meet, if they are
+// neighbours; across several changes a lease may outlast its view, and waits keep
+// that harmless (invariant 3).
 func (c *Cluster) checkPrimary(n *node, eff *ring.Effects) {
-	if eff.Lease <= n.clock.at(c.now) || len(n.seen.Views) == 0 {
-		return
+	if eff.Lease <= n.confirmed || len(n.seen.Views) == 0 {
+		return // not confirmed by this step
 	}
-	v := n.seen.Views[len(n.seen.Views)-1].View
+	n.confirmed, n.under = eff.Lease, n.seen.Views[len(n.seen.Views)-1].View
+	v, gen := n.under, n.seen.Copy.Epoch.Generation()
 	for _, o := range c.nodes {
-		if o == n || !o.up || len(o.seen.Views) == 0 || o.lease <= o.clock.at(c.now) {
+		if o == n || !o.up || o.lease <= o.clock.at(c.now) || o.seen.Copy.Epoch.Generation() != gen {
 			continue
 		}
-		w := o.seen.Views[len(o.seen.Views)-1].View
-		if v.Number+1 < w.Number || w.Number+1 < v.Number || o.seen.Copy.Epoch.Generation() != n.seen.Copy.Epoch.Generation() {
-			continue
-		}
-		if disjoint(v, w) {
+		w := o.under
+		if v.Number+1 >= w.Number && w.Number+1 >= v.Number && disjoint(v, w) {
 			c.fail(4, "n%d in %s and n%d in %s both have a lease", n.i+1, c.viewName(v), o.i+1, c.viewName(w))
 		}
 	}

@@ -62,22 +62,19 @@ func (c *Cluster) startSync(n *node) {
 func (c *Cluster) synced(n *node, ok bool) {
 	d := &n.disk
 	ops := d.queue[:d.batch]
-	for i := range ops {
-		if ok {
+	if ok {
+		for i := range ops {
 			c.apply(n, &ops[i])
 		}
-		if !ops[i].compact {
-			c.post(event{at: c.now, kind: evSaved, node: n.i, life: n.life, num: ops[i].save.Ref, ok: ok})
-		}
-		if c.err != nil {
-			return
-		}
-	}
-	if ok {
 		d.queue = slices.Clone(d.queue[d.batch:])
 	}
 	d.batch = 0
 	c.startSync(n)
+	for i := range ops {
+		if !ops[i].compact && c.err == nil {
+			c.dispatch(event{at: c.now, kind: evSaved, node: n.i, life: n.life, num: ops[i].save.Ref, ok: ok})
+		}
+	}
 }
 
 // apply makes one op's change to the record.
@@ -122,7 +119,7 @@ func (c *Cluster) apply(n *node, op *diskOp) {
 // of what was not.
 func (d *disk) power(c *Cluster, n *node) {
 	k := 0
-	if len(d.queue) > 0 {
+	if len(d.queue) > 0 && !n.hung {
 		k = c.rng.IntN(len(d.queue) + 1)
 	}
 	for i := range k {

@@ -51,7 +51,7 @@ func forge(t *testing.T, c *Cluster, r *rand.Rand, seen [][]byte) {
 				b = append(b, byte(r.Uint32()))
 			}
 		}
-		msg, err := ring.ParseMessage(b)
+		msg, err := parseGuarded(t, b)
 		if err != nil {
 			continue
 		}
@@ -79,6 +79,15 @@ func forge(t *testing.T, c *Cluster, r *rand.Rand, seen [][]byte) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 256<<20 {
 		t.Fatalf("5000 forged messages left %d bytes behind", grown)
 	}
+}
+
+func parseGuarded(t *testing.T, b []byte) (ring.Message, error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.Fatalf("sim: invariant 7 (%s) broken: %x makes the parser panic: %v", InvariantName(7), b, p)
+		}
+	}()
+	return ring.ParseMessage(b)
 }
 
 // stepGuarded steps and reports a panic as the broken invariant that it is.

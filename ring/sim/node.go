@@ -20,25 +20,28 @@ type node struct {
 	life     int // counts starts
 
 	// The process.
-	up     bool
-	m      *ring.Machine
-	me     ring.Member
-	seen   ring.Inspection // after the last step
-	st     state
-	hold   [things]holding
-	free   ring.Instant // latest FreeAt of all views delivered
-	lease  ring.Instant
-	known  []ring.Incarnation // newest heard of each node
-	out    []*channel
-	wake   ring.Instant // the machine wants a timer then
-	armed  int64        // true time of the earliest timer event; 0: none
-	spun   int64        // last true time of a timer step, and how many there were
-	spins  int
-	hand   *snapshot // fetched last
-	fetch  uint64    // number of the newest fetch
-	props  map[uint64]*proposal
-	nextN  uint64
-	leaves bool
+	up    bool
+	m     *ring.Machine
+	me    ring.Member
+	seen  ring.Inspection // after the last step
+	st    state
+	hold  [things]holding
+	free  ring.Instant // latest FreeAt of all views delivered
+	lease ring.Instant
+	// The latest lease that a step confirmed, and the newest view then.
+	confirmed ring.Instant
+	under     ring.View
+	known     []ring.Incarnation // newest heard of each node
+	out       []*channel
+	wake      ring.Instant // the machine wants a timer then
+	armed     int64        // true time of the earliest timer event; 0: none
+	spun      int64        // last true time of a timer step, and how many there were
+	spins     int
+	hand      *snapshot // fetched last
+	fetch     uint64    // number of the newest fetch
+	props     map[uint64]*proposal
+	nextN     uint64
+	leaves    bool
 
 	paused bool
 	pauses uint64
@@ -176,7 +179,7 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 	}
 	for k := range eff.Deliver {
 		if d := &eff.Deliver[k]; k == 0 && eff.Adopt && d.Rider == ring.RiderViews && d.Index == n.st.index {
-			n.free = max(n.free, d.FreeAt) // the restored view, told again
+			n.free = d.FreeAt // the restored view, told again
 			continue
 		}
 		c.delivered(n, &eff.Deliver[k])
@@ -274,7 +277,6 @@ func (c *Cluster) adopt(n *node) {
 	}
 	n.st = n.hand.state
 	n.hold = c.letGo(n)
-	n.free = max(n.free, n.seen.FreeAt)
 	c.Count.Adopts++
 	c.checkChain(n, n.hand.header.Stamp.Epoch.Generation())
 }

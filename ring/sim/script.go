@@ -193,7 +193,7 @@ func (s *Script) until(done func() bool, what string) error {
 	end := c.now + int64(20*time.Second)
 	for !done() && c.err == nil {
 		if len(c.heap.e) == 0 || c.now > end {
-			return fmt.Errorf("sim: not within 20s: %s%s", what, c.states())
+			return fmt.Errorf("sim: invariant 6 (liveness) broken: not within 20s: %s%s", what, c.states())
 		}
 		ev := c.heap.pop()
 		c.now = max(c.now, ev.at)

@@ -239,9 +239,6 @@ func (c *Cluster) dispatch(ev event) {
 	}
 }
 
-// post is for events at once.
-func (c *Cluster) post(ev event) { c.dispatch(ev) }
-
 // handle is an event in a process that runs.
 func (c *Cluster) handle(n *node, ev event) {
 	switch ev.kind {

@@ -90,7 +90,7 @@ func (c *Cluster) delivered(n *node, d *ring.Delivery) {
 		return
 	}
 	if d.Rider == ring.RiderViews {
-		n.free = max(n.free, d.FreeAt)
+		n.free = d.FreeAt // covers all changes below it
 		c.tracef(n.i, "deliver %d: %s", d.Index, c.viewName(d.View))
 	}
 	if x, own := n.st.apply(d); own && d.From == n.me {

@@ -23,19 +23,21 @@ type Status struct {
 
 // Ring is the state of this node's ring.
 type Ring struct {
-	State        string  `json:"state"`   // member, joining, isolated
-	Settled      bool    `json:"settled"` // the newest view is on a quorum of its disks
-	Members      int     `json:"members"` // of the newest view
-	Primary      bool    `json:"primary"`
-	Epoch        uint64  `json:"epoch"`
-	View         uint64  `json:"view"`
-	Seq          uint64  `json:"seq"`
-	QuorumNeed   int     `json:"quorum_need"`
-	LeaseLeftMS  int64   `json:"lease_left_ms"`
-	RotationsPS  float64 `json:"rotations_per_s"`
-	HopP50US     int64   `json:"hop_p50_us"`
-	HopP99US     int64   `json:"hop_p99_us"`
-	Regeneration uint64  `json:"regenerations"`
+	State   string `json:"state"`   // member, joining, isolated
+	Settled bool   `json:"settled"` // the newest view is on a quorum of its disks
+	Members int    `json:"members"` // of the newest view
+	Primary bool   `json:"primary"`
+	Epoch   uint64 `json:"epoch"`
+	View    uint64 `json:"view"`
+	Seq     uint64 `json:"seq"`
+	// Distinguished is the member whose half counts when exactly half is left.
+	Distinguished string  `json:"distinguished"`
+	QuorumNeed    int     `json:"quorum_need"`
+	LeaseLeftMS   int64   `json:"lease_left_ms"`
+	RotationsPS   float64 `json:"rotations_per_s"`
+	HopP50US      int64   `json:"hop_p50_us"`
+	HopP99US      int64   `json:"hop_p99_us"`
+	Regeneration  uint64  `json:"regenerations"`
 }
 
 // Member is one node, as the answering node sees it.

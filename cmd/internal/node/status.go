@@ -63,6 +63,7 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 		HopP50US: rs.Meter.HopP50.Microseconds(), HopP99US: rs.Meter.HopP99.Microseconds(), Regeneration: rs.Meter.Regenerations,
 	}
 	r.Members = len(rs.View.Members)
+	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
 	r.Settled = len(rs.Views) == 1 && rs.View.Number == rs.Settled
 	switch {
 	case rs.State == "member" && n.isolated():

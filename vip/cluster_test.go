@@ -111,8 +111,24 @@ func (c *cluster) join(id ring.NodeID, preparer bool, none bool) *fake {
 			}
 		}
 	})
+	c.wg.Go(func() { f.renew(ctx) })
 	go func() { f.done <- m.Run(ctx) }()
 	return f
+}
+
+// renew is what the token does: it tells the manager of each new lease.
+func (f *fake) renew(ctx context.Context) {
+	told := ring.Instant(0)
+	for ctx.Err() == nil {
+		if until := f.LeaseUntil(); until != told {
+			told = until
+			f.m.Renew(until)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // transfer gives f the state that from will have after all ops so far.

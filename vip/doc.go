@@ -111,7 +111,8 @@ type Config struct {
 	// PrepareTimeout is how long a successor has to get ready. Default 300ms;
 	// several rotations. Lower refuses more connections on a loaded machine.
 	PrepareTimeout time.Duration
-	// Tick is the longest time between two looks at lease and table. Default 5ms.
+	// Tick is the longest time between two looks at lease and table. Default 1s:
+	// changes wake the manager, and it knows the times that matter.
 	Tick time.Duration
 	// Name of a node for people. Default: its id.
 	Name func(ring.NodeID) string
@@ -121,7 +122,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Driver: DriverNone, Port: 8080, Lease: 100 * time.Millisecond,
-		Settle: 2 * time.Second, PrepareTimeout: 300 * time.Millisecond, Tick: 5 * time.Millisecond,
+		Settle: 2 * time.Second, PrepareTimeout: 300 * time.Millisecond, Tick: time.Second,
 		Name: ring.NodeID.String,
 	}
 }

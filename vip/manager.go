@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rain/ring"
@@ -28,6 +29,9 @@ type Manager struct {
 	poke chan struct{}  // something happened
 	mu   sync.Mutex
 	post []func() // results of workers, for the loop
+
+	renewed atomic.Int64 // the lease's end as Renew was told last
+	out     atomic.Bool  // the loop found no lease: it waits for one
 
 	// The rest belongs to the loop.
 	slots   map[netip.Addr]*slot
@@ -71,10 +75,23 @@ func New(cfg Config, r Ring, d Driver, rider *table.Rider, serve Serve, log *slo
 	return m, nil
 }
 
-// Renew hands a new end of the lease to the driver. The ring's shell should call
-// it at once for each renewal; it costs an atomic store. Run does it too, every
-// Tick.
-func (m *Manager) Renew(until ring.Instant) { m.driver.Renew(until) }
+// Renew hands a new end of the lease to the driver. The ring's shell must call
+// it for each change, after LeaseUntil tells the same; it never waits. What the
+// manager sleeps for stays right while the lease only grows, so it is woken for
+// a lease that comes back and for one that becomes shorter.
+func (m *Manager) Renew(until ring.Instant) {
+	m.driver.Renew(until)
+	if before := m.renewed.Swap(int64(until)); int64(until) < before || m.out.Load() {
+		m.wake()
+	}
+}
+
+func (m *Manager) wake() {
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
 
 // Run serves until ctx ends. When it returns nothing of it runs and nothing is
 // held; what is still this node's in the table goes to others once the ring
@@ -128,10 +145,7 @@ func (m *Manager) after(f func()) {
 	m.mu.Lock()
 	m.post = append(m.post, f)
 	m.mu.Unlock()
-	select {
-	case m.poke <- struct{}{}:
-	default:
-	}
+	m.wake()
 }
 
 // work runs job beside the loop, with the slot locked against the loop, and then

@@ -31,9 +31,11 @@ func (at *moment) wakeAt(i ring.Instant) {
 // step does what can be done now and says how long to wait.
 func (m *Manager) step(ctx context.Context, t *table.Table) time.Duration {
 	m.results()
+	m.out.Store(true) // before the lease is read: a Renew after that must wake us
 	at := &moment{t: t, self: m.ring.Self(), now: m.ring.Now(), lease: m.ring.LeaseUntil()}
-	m.driver.Renew(at.lease)
+	m.out.Store(at.lease <= at.now)
 	at.wake = at.now.Add(m.cfg.Tick)
+	at.wakeAt(m.noOps)
 	at.wakeAt(at.lease)
 	if m.seen != t {
 		if m.seen == nil || m.seen.View.Number != t.View.Number {
@@ -73,6 +75,9 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 	if mine {
 		at.wakeAt(e.FreeAt)
 	}
+	if act || next {
+		at.wakeAt(s.retry)
+	}
 	if s.busy {
 		// What a worker does is right only as long as this node may act, or queue.
 		unfit := !act || s.ln == nil && m.mustGo(at, e)
@@ -92,7 +97,6 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 	switch {
 	case act && s.ln == nil && !m.mustGo(at, e):
 		if at.now < s.retry {
-			at.wakeAt(s.retry)
 			return
 		}
 		m.acquire(ctx, s)
@@ -105,7 +109,7 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 		m.tell(ctx, at, e, s)
 	case next && s.ln == nil && !e.Ready && m.prep != nil && at.now >= s.retry:
 		m.prepare(ctx, s, e)
-	case at.now < m.noOps: // the tick looks again
+	case at.now < m.noOps: // looks again then
 	case mine:
 		if act {
 			m.tell(ctx, at, e, s)

@@ -39,8 +39,7 @@ TOML
 pid=$!
 ctl() { "$bin/rainctl" --admin "http://127.0.0.1:$((port + 1))" --token-file "$dir/token" "$@"; }
 for _ in $(seq 100); do
-	ctl status --check >/dev/null 2>&1 && break
-	[ $? -lt 12 ] && ctl status >/dev/null 2>&1 && ctl site ls >/dev/null 2>&1 && break
+	curl -sf -o /dev/null "http://127.0.0.1:$((port + 1))/readyz" && break
 	sleep 0.1
 done
 ctl site publish "$root" bench.rain --default >/dev/null

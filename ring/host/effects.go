@@ -37,7 +37,7 @@ func (n *Node) apply(e ring.Effects) {
 	n.trace(e.Trace)
 	switch {
 	case e.Left:
-		n.m = nil
+		n.m, n.gone = nil, true
 		n.life.Add(1)
 		n.setLease(0)
 		n.member.Store(false)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 
 	"rain/ring"
 	"rain/ring/host/clock"
@@ -18,11 +17,22 @@ func (n *Node) Message(from ring.Member, msg []byte) {
 		n.log.Debug("message of a member does not parse", slog.String("from", from.String()), slog.Any("err", err))
 		return
 	}
-	n.mail.put(received{n.life.Load(), ring.Received{From: from, Msg: m}})
+	n.pass(received{n.life.Load(), ring.Received{From: from, Msg: m}})
 }
 
 // Verdict is called by the transport.
-func (n *Node) Verdict(ref uint64, ok bool) { n.mail.put(verdict{ref, ok}) }
+func (n *Node) Verdict(ref uint64, ok bool) { n.pass(verdict{ref, ok}) }
+
+// alarm is called by the waker.
+func (n *Node) alarm() { n.pass(nil) }
+
+// pass handles an item in the goroutine that brought it, if it can be now.
+func (n *Node) pass(item any) {
+	if items, ok := n.mail.pass(item); ok {
+		n.turn(items)
+		n.mail.leave(n.m == nil)
+	}
+}
 
 // received is a message for one life: what was sealed for a former one is not
 // for the next.
@@ -43,13 +53,11 @@ const lifeShift = 44
 // Run is the loop. It returns when ctx ends or the node has left the ring; then
 // nothing of it runs any more.
 func (n *Node) Run(ctx context.Context) error {
-	runtime.LockOSThread() // its latency is the ring's
-	defer runtime.UnlockOSThread()
-	raisePriority()
 	defer n.close()
 	n.startWriter()
 	n.tr.SetMe(n.Self())
 	n.step(ring.Start{})
+	n.mail.leave(n.m == nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -57,17 +65,27 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-n.left:
 			return nil
 		case <-n.mail.sig:
-		case <-n.waker.C():
 		}
-		// Messages first: a late timer must not accuse what has answered.
-		for _, item := range n.mail.take() {
-			n.handle(item)
+		items, ok := n.mail.take()
+		if !ok {
+			continue
 		}
-		n.step(ring.Timer{})
-		if err := n.again(); err != nil {
+		n.turn(items)
+		err := n.again()
+		n.mail.leave(n.m == nil)
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// turn handles a batch; the caller has the turn.
+func (n *Node) turn(items []any) {
+	// Messages first: a late timer must not accuse what has answered.
+	for _, item := range items {
+		n.handle(item)
+	}
+	n.step(ring.Timer{})
 }
 
 func (n *Node) handle(item any) {
@@ -87,6 +105,11 @@ func (n *Node) handle(item any) {
 		if item.w == n.writer {
 			n.step(ring.Saved{Ref: item.ref})
 		}
+	case ring.Propose:
+		if n.m == nil {
+			n.resolve(ring.Resolution{N: item.N, Err: ring.ErrNotPrimary})
+		}
+		n.step(item)
 	case ring.Event:
 		n.step(item)
 	default:
@@ -104,7 +127,7 @@ func (n *Node) step(ev ring.Event) {
 
 // again begins a new life if the last one ended with Restart.
 func (n *Node) again() error {
-	if n.m != nil {
+	if n.m != nil || n.gone {
 		return nil
 	}
 	n.stopWriter()
@@ -123,6 +146,7 @@ func (n *Node) again() error {
 
 // close ends what belongs to the loop.
 func (n *Node) close() {
+	n.mail.close()
 	n.setLease(0)
 	n.member.Store(false)
 	close(n.done)

@@ -59,11 +59,13 @@ type Node struct {
 	rows    atomic.Pointer[[]ring.Row]
 	diskErr atomic.Pointer[string]
 
-	m        *ring.Machine             // loop only
-	life     atomic.Uint64             // counts machines; only the loop writes it
-	writer   *writer                   // loop only
-	row      []byte                    // loop only
-	since    map[ring.NodeID]time.Time // loop only: when an id came into the view or left it
+	// With the turn only; see mailbox.
+	m        *ring.Machine
+	gone     bool          // has left the ring
+	life     atomic.Uint64 // counts machines; written with the turn only
+	writer   *writer
+	row      []byte
+	since    map[ring.NodeID]time.Time // when an id came into the view or left it
 	fetched  fetchState
 	rejoin   ring.Incarnation
 	settling bool // no snapshot for compaction under way
@@ -108,7 +110,7 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 		return nil, err
 	}
 	n.disk = d
-	if n.waker, err = clock.NewWaker(); err != nil {
+	if n.waker, err = clock.NewWaker(n.alarm); err != nil {
 		return nil, errors.Join(fmt.Errorf("host: %w", err), d.Close())
 	}
 	if err := n.begin(); err != nil {
@@ -121,8 +123,8 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 // Attach gives the node its ways to the others.
 func (n *Node) Attach(tr datagrams, bulk bulkDialer) { n.tr, n.bulk = tr, bulk }
 
-// OnLease sets what is called, in the loop, whenever the lease changes; it must
-// only store a value. Call it before Run.
+// OnLease sets what is called, by who has the turn, whenever the lease changes;
+// it must only store a value or send a signal. Call it before Run.
 func (n *Node) OnLease(f func(until ring.Instant)) { n.onLease = f }
 
 // begin loads the disk and makes a machine with a new incarnation.

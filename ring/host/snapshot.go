@@ -31,7 +31,7 @@ func snapshotBytes(r ring.Rider) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// snapshot is all riders as they are; loop only.
+// snapshot is all riders as they are; with the turn only.
 func (n *Node) snapshot() ([]byte, error) {
 	var b bytes.Buffer
 	for _, r := range n.riders {

@@ -152,7 +152,7 @@ func (n *node) buildTransport(context.Context) (func(), error) {
 	return tr.Close, nil
 }
 
-func (n *node) buildBulk(context.Context) (func(), error) {
+func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	cfg := bulk.DefaultConfig()
 	cfg.Key, cfg.ID = n.file.Cluster.Key, n.file.Node.ID
 	for _, l := range n.file.Links {
@@ -174,6 +174,9 @@ func (n *node) buildBulk(context.Context) (func(), error) {
 	}
 	n.known.services.attach(server)
 	server.Handle(host.SnapshotService, n.host.ServeSnapshot)
+	if err := n.refuseTwin(ctx); err != nil {
+		return func() { n.client.Close(); server.Close() }, err
+	}
 	n.host.Attach(n.tr, n.client)
 	return func() { n.client.Close(); server.Close() }, nil
 }

@@ -35,6 +35,7 @@ func puts(ctx context.Context, c *cluster, o options) error {
 		return err
 	}
 	var next, failed atomic.Int64
+	var enough atomic.Bool // kills; the puts go on until then
 	var mu sync.Mutex
 	var acked []put
 	workCtx, stop := context.WithCancel(ctx)
@@ -47,7 +48,7 @@ func puts(ctx context.Context, c *cluster, o options) error {
 			defer cl.Close()
 			for workCtx.Err() == nil {
 				i := next.Add(1)
-				if i > int64(n) {
+				if i > int64(n) && enough.Load() {
 					return
 				}
 				key := fmt.Sprintf("k%06d", i)
@@ -66,26 +67,28 @@ func puts(ctx context.Context, c *cluster, o options) error {
 			}
 		})
 	}
-	finished := make(chan struct{})
-	go func() { wg.Wait(); close(finished) }()
-	kills, err := killAtRandom(ctx, c, o, finished)
+	kills, err := killAtRandom(ctx, c, o)
+	enough.Store(true)
+	if err != nil {
+		stop()
+	}
+	wg.Wait()
 	if err != nil {
 		return err
 	}
-	<-finished
 	took := time.Since(start)
 	if err := c.whole(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("puts: %d asked, %d acknowledged, %d not (outcome unknown or refused), %d kills, %.0f s; load %s\n",
-		n, len(acked), failed.Load(), kills, took.Seconds(), load())
+		len(acked)+int(failed.Load()), len(acked), failed.Load(), kills, took.Seconds(), load())
 	return verify(ctx, c, acked)
 }
 
 // killAtRandom kills and starts nodes until the puts are finished and enough
 // kills have happened; at most one node is down at a time, which the quorum of
 // four allows.
-func killAtRandom(ctx context.Context, c *cluster, o options, finished <-chan struct{}) (int, error) {
+func killAtRandom(ctx context.Context, c *cluster, o options) (int, error) {
 	rng := rand.New(rand.NewPCG(o.seed, 2))
 	kills := 0
 	for kills < o.kills {
@@ -98,12 +101,8 @@ func killAtRandom(ctx context.Context, c *cluster, o options, finished <-chan st
 		if err := c.control(name, "start"); err != nil {
 			return kills, err
 		}
-		select {
-		case <-finished:
-			return kills, nil
-		case <-ctx.Done():
+		if !sleep(ctx, time.Duration(300+rng.IntN(1500))*time.Millisecond) {
 			return kills, ctx.Err()
-		case <-time.After(time.Duration(300+rng.IntN(1500)) * time.Millisecond):
 		}
 	}
 	return kills, nil

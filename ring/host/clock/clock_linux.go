@@ -2,26 +2,33 @@ package clock
 
 import (
 	"fmt"
-	"runtime"
+	"os"
 	"sync"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"rain/ring"
 )
 
+// The system calls here never block and are raw for that reason: others tell
+// Go's scheduler, which wakes its monitor thread.
+
 // Now is the boot clock's instant.
 func Now() ring.Instant {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic(fmt.Sprintf("clock: no CLOCK_BOOTTIME: %v; Linux has it since 2.6.39", err))
+	if _, _, e := unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&ts)), 0); e != 0 {
+		panic(fmt.Sprintf("clock: no CLOCK_BOOTTIME: %v; Linux has it since 2.6.39", e))
 	}
 	return ring.Instant(ts.Nano())
 }
 
-// alarm is a timerfd and the thread that reads it.
+// alarm is a timerfd and the goroutine that waits for it.
 type alarm struct {
-	fd   int
+	fd   int // of file; only while not closed
+	file *os.File
+	raw  syscall.RawConn
 	done chan struct{}
 
 	mu     sync.Mutex
@@ -30,39 +37,47 @@ type alarm struct {
 }
 
 func (a *alarm) start(fire func()) error {
-	// Blocking on purpose: the read must not go through Go's poller.
-	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("clock: timerfd: %w; raise the limit of open files", err)
 	}
-	a.fd, a.done = fd, make(chan struct{})
-	go a.read(fire)
+	a.fd = fd
+	a.file = os.NewFile(uintptr(fd), "timerfd") // in the poller, because it does not block
+	if a.raw, err = a.file.SyscallConn(); err != nil {
+		a.file.Close()
+		return fmt.Errorf("clock: timerfd: %w", err)
+	}
+	a.done = make(chan struct{})
+	go a.wait(fire)
 	return nil
 }
 
-// read sleeps in the kernel on a thread of its own. stop ends it and waits.
-func (a *alarm) read(fire func()) {
+// wait sleeps in the poller. stop ends it and waits.
+func (a *alarm) wait(fire func()) {
 	defer close(a.done)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var buf [8]byte
 	for {
-		_, err := unix.Read(a.fd, buf[:])
+		err := a.raw.Read(expired)
 		a.mu.Lock()
 		closed := a.closed
-		if err == nil && a.at <= Now() { // else it was set anew just now
+		if a.at <= Now() { // else it was set anew just now
 			a.at = 0
 		}
 		a.mu.Unlock()
 		switch {
 		case closed:
 			return
-		case err == nil:
-			fire()
-		case err != unix.EINTR && err != unix.EAGAIN && err != unix.ECANCELED:
-			panic(fmt.Sprintf("clock: read of a timerfd: %v", err)) // nobody else knows this descriptor: a bug
+		case err != nil:
+			panic(fmt.Sprintf("clock: waiting for a timerfd: %v", err)) // nobody else knows this descriptor: a bug
 		}
+		fire()
 	}
+}
+
+// expired takes the expiry; false: there is none yet.
+func expired(fd uintptr) bool {
+	var n uint64
+	_, _, e := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n))
+	return e != unix.EAGAIN
 }
 
 func (a *alarm) set(at ring.Instant) {
@@ -72,13 +87,10 @@ func (a *alarm) set(at ring.Instant) {
 		return
 	}
 	a.at = at
-	a.arm(at)
-}
-
-func (a *alarm) arm(at ring.Instant) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(at))}
-	if err := unix.TimerfdSettime(a.fd, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
-		panic(fmt.Sprintf("clock: setting a timerfd to %d: %v", at, err)) // a bug: descriptor and value are ours
+	_, _, e := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(a.fd), unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
+	if e != 0 {
+		panic(fmt.Sprintf("clock: setting a timerfd to %d: %v", at, e)) // a bug: descriptor and value are ours
 	}
 }
 
@@ -86,14 +98,8 @@ func (a *alarm) stop() {
 	a.mu.Lock()
 	if !a.closed {
 		a.closed = true
-		a.arm(1) // long past: wakes the reader
+		a.file.Close() // ends the wait
 	}
 	a.mu.Unlock()
 	<-a.done
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.fd >= 0 {
-		unix.Close(a.fd)
-		a.fd = -1
-	}
 }

@@ -6,23 +6,37 @@ import (
 	"time"
 )
 
-func await(t *testing.T, w *Waker) {
+// bell is a waker whose calls become signals; several that nobody took are one.
+type bell struct {
+	*Waker
+	c chan struct{}
+}
+
+func (b *bell) C() <-chan struct{} { return b.c }
+
+func openBell(t testing.TB) *bell {
+	t.Helper()
+	c := make(chan struct{}, 1)
+	w, err := NewWaker(func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return &bell{w, c}
+}
+
+func await(t *testing.T, w *bell) {
 	t.Helper()
 	select {
 	case <-w.C():
 	case <-time.After(10 * time.Second):
 		t.Fatal("no wake-up within 10 s")
 	}
-}
-
-func newWaker(t *testing.T) *Waker {
-	t.Helper()
-	w, err := NewWaker()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	return w
 }
 
 func TestNowRises(t *testing.T) {
@@ -40,7 +54,7 @@ func TestNowRises(t *testing.T) {
 }
 
 func TestWakerNeverFiresEarly(t *testing.T) {
-	w := newWaker(t)
+	w := openBell(t)
 	for _, d := range []time.Duration{0, time.Microsecond, 100 * time.Microsecond, 3 * time.Millisecond} {
 		at := Now().Add(d)
 		w.Set(at)
@@ -52,7 +66,7 @@ func TestWakerNeverFiresEarly(t *testing.T) {
 }
 
 func TestWakerPastFiresAtOnce(t *testing.T) {
-	w := newWaker(t)
+	w := openBell(t)
 	w.Set(1)
 	await(t, w)
 	w.Set(1) // the same instant again, after it fired
@@ -60,7 +74,7 @@ func TestWakerPastFiresAtOnce(t *testing.T) {
 }
 
 func TestWakerIsSetAnew(t *testing.T) {
-	w := newWaker(t)
+	w := openBell(t)
 	w.Set(Now().Add(time.Hour))
 	at := Now().Add(time.Millisecond)
 	w.Set(at)
@@ -78,7 +92,7 @@ func TestWakerIsSetAnew(t *testing.T) {
 }
 
 func TestWakerFromManyGoroutines(t *testing.T) {
-	w := newWaker(t)
+	w := openBell(t)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -93,7 +107,7 @@ func TestWakerFromManyGoroutines(t *testing.T) {
 }
 
 func TestWakerClose(t *testing.T) {
-	w := newWaker(t)
+	w := openBell(t)
 	w.Set(Now().Add(time.Hour))
 	w.Close()
 	w.Set(1) // nothing: it is closed
@@ -112,11 +126,7 @@ func BenchmarkNow(b *testing.B) {
 }
 
 func BenchmarkSet(b *testing.B) {
-	w, err := NewWaker()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer w.Close()
+	w := openBell(b)
 	far := Now().Add(time.Hour)
 	for b.Loop() {
 		far++
@@ -126,11 +136,7 @@ func BenchmarkSet(b *testing.B) {
 
 // BenchmarkWake reports how long after the instant the receiver runs.
 func BenchmarkWake(b *testing.B) {
-	w, err := NewWaker()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer w.Close()
+	w := openBell(b)
 	var late time.Duration
 	for b.Loop() {
 		at := Now().Add(200 * time.Microsecond)

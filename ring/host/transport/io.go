@@ -71,7 +71,7 @@ func (t *Transport) write(sock int, to netip.AddrPort, b []byte) {
 func (t *Transport) read(ctx context.Context, sock int) {
 	buf := make([]byte, 64<<10) // room for too much: some systems answer that with an error
 	for {
-		n, from, err := t.socks[sock].conn.ReadFromUDPAddrPort(buf)
+		n, from, err := t.socks[sock].r.receive(buf)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return

@@ -58,7 +58,7 @@ func (q *queue) forgetMessages() {
 	q.events = slices.DeleteFunc(q.events, func(e event) bool { return e.isMsg })
 }
 
-// report has the timer's goroutine write to the log: a slow disk must not hold
+// report has the waker's goroutine write to the log: a slow disk must not hold
 // the lock, nor a datagram.
 func (t *Transport) report(level slog.Level, what string, attrs ...slog.Attr) {
 	t.misc.events = append(t.misc.events, event{news: func() {

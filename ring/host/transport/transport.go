@@ -118,8 +118,8 @@ func (c Config) conn(paths int) rudp.Config {
 	return r
 }
 
-// Sink takes what comes. Its methods are called by goroutines of Run, for one
-// peer one at a time and in order. They must not block: the next datagram
+// Sink takes what comes. Its methods are called by the transport's goroutines
+// while Run runs, for one peer one at a time and in order. They must not block: the next datagram
 // waits for them. They may call the Transport.
 type Sink interface {
 	// Message is called with a message that is the sink's from now on.
@@ -133,14 +133,14 @@ type Transport struct {
 	log   *slog.Logger
 	keys  *seal.Keyring
 	socks []*socket
-	timer *time.Timer // for retries, which are milliseconds away: Go's timers do
+	waker *clock.Waker // calls tick
 	sink  Sink
 
 	mu        sync.Mutex
 	me        ring.Member
 	peers     map[ring.NodeID]*peer
 	order     []*peer      // the same, as they came
-	armed     ring.Instant // what the timer is set to; 0: off
+	armed     ring.Instant // what the waker is set to; 0: off
 	houseAt   ring.Instant // next housekeeping; 0: not running
 	urgent    bool         // there is something to drain that no reader will
 	closed    bool
@@ -157,6 +157,7 @@ type socket struct {
 	name string
 	conn *net.UDPConn
 	w    *writer
+	r    *reader
 }
 
 // Open binds the sockets. An address in use is an error that names it. The
@@ -171,7 +172,7 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg: cfg, log: log, keys: keys, me: me,
-		timer: time.NewTimer(time.Hour), peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
+		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
 	}
 	for _, l := range cfg.Links {
 		network := "udp"
@@ -186,13 +187,19 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 		// A burst of a whole token must fit; the kernel gives less if it likes.
 		_ = conn.SetReadBuffer(socketBuffer)
 		_ = conn.SetWriteBuffer(socketBuffer)
-		w, err := newWriter(conn, l.Listen.Addr().Is4())
+		t.socks = append(t.socks, &socket{name: l.Name, conn: conn})
+		s := t.socks[len(t.socks)-1]
+		if s.w, err = newWriter(conn, l.Listen.Addr().Is4()); err == nil {
+			s.r, err = newReader(conn)
+		}
 		if err != nil {
-			conn.Close()
 			t.closeSockets()
 			return nil, fmt.Errorf("transport: link %q: %w", l.Name, err)
 		}
-		t.socks = append(t.socks, &socket{name: l.Name, conn: conn, w: w})
+	}
+	if t.waker, err = clock.NewWaker(t.tick); err != nil {
+		t.closeSockets()
+		return nil, fmt.Errorf("transport: %w", err)
 	}
 	return t, nil
 }
@@ -220,7 +227,7 @@ func (t *Transport) Close() {
 	t.mu.Unlock()
 	if !was {
 		t.closeSockets()
-		t.timer.Stop()
+		t.waker.Close()
 	}
 }
 
@@ -236,14 +243,8 @@ func (t *Transport) Run(ctx context.Context, sink Sink) error {
 	t.mu.Lock()
 	t.houseAt = clock.Now()
 	t.unlock()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.timer.C:
-			t.tick()
-		}
-	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // SetMe starts all sessions anew under another incarnation. What was on its way
@@ -301,7 +302,7 @@ func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
 	if p.inc != 0 && (to.Inc == 0 || to.Inc == p.inc) {
 		t.apply(p, p.conn.Send(now, ref, msg))
 		if len(p.queue.events) > 0 && !p.queue.busy {
-			t.urgent = true // refused at once; the timer's goroutine tells
+			t.urgent = true // refused at once; the waker's goroutine tells
 		}
 		return
 	}
@@ -311,7 +312,7 @@ func (t *Transport) Send(to ring.Member, msg []byte, ref uint64) {
 	}
 }
 
-// fail queues a verdict of failure, and has the timer's goroutine deliver it.
+// fail queues a verdict of failure, and has the waker's goroutine deliver it.
 func (t *Transport) fail(q *queue, ref uint64) {
 	if ref != 0 {
 		q.events = append(q.events, event{ref: ref})
@@ -319,7 +320,7 @@ func (t *Transport) fail(q *queue, ref uint64) {
 	}
 }
 
-// unlock sets the timer for what is due next, and lets go of the lock. Setting
+// unlock sets the waker for what is due next, and lets go of the lock. Setting
 // it later, once an acknowledgement has come, costs less than an idle wake-up.
 func (t *Transport) unlock() {
 	defer t.mu.Unlock()
@@ -342,6 +343,6 @@ func (t *Transport) unlock() {
 	}
 	if at != t.armed {
 		t.armed = at
-		t.timer.Reset(at.Sub(clock.Now()))
+		t.waker.Set(at)
 	}
 }

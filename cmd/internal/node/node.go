@@ -19,6 +19,7 @@ import (
 	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
 	"rain/snow"
+	"rain/snow/accesslog"
 	"rain/snow/admin"
 	"rain/snow/site"
 	"rain/store"
@@ -45,6 +46,7 @@ type node struct {
 	admin   *admin.Server
 	metrics *metricSet
 	known   *directory
+	reopen  <-chan struct{} // open the logs anew
 
 	mu       sync.Mutex
 	draining bool
@@ -52,8 +54,8 @@ type node struct {
 
 // Run runs the node that file describes until ctx ends; then it hands over what
 // it holds, finishes requests, leaves the ring and returns nil, at the latest
-// after drain_timeout.
-func Run(ctx context.Context, file *conf.File, log *slog.Logger) error {
+// after drain_timeout. A value from reopen makes it open its access log anew.
+func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan struct{}) error {
 	n, closers, err := build(ctx, file, log)
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -63,6 +65,7 @@ func Run(ctx context.Context, file *conf.File, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	n.reopen = reopen
 	return n.run(ctx)
 }
 
@@ -210,6 +213,7 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 func (n *node) buildWeb(context.Context) (func(), error) {
 	cfg := snow.DefaultConfig()
 	cfg.NodeName, cfg.NodeHeader = n.file.Node.Name, n.file.Web.NodeHeader
+	cfg.AccessLog, cfg.AccessFormat = n.file.Web.AccessLog, accesslog.Format(n.file.Web.AccessFormat)
 	web, err := snow.New(cfg, snow.Deps{Content: n.store, Cluster: webCluster{n}, Metrics: n.metrics}, n.log.With("layer", "web"))
 	n.web = web
 	return nil, err

@@ -54,6 +54,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	start("learn", n.learn)
 	start("pools", n.proposePools)
 	start("vip events", n.noteVIPEvents)
+	start("logs", n.reopenLogs)
 	start("admin", func(context.Context) error { return n.admin.Serve(listeners.admin) })
 	for _, ln := range listeners.web {
 		start("web "+ln.Addr().String(), func(context.Context) error { return n.web.ServeOwn(ln) })
@@ -203,6 +204,20 @@ func (n *node) noteVIPEvents(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.Changed():
+		}
+	}
+}
+
+// reopenLogs opens the access log anew when it is told to.
+func (n *node) reopenLogs(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.reopen:
+			if err := n.web.Reopen(); err != nil {
+				n.log.Error("the access log cannot be opened anew; the old file is written on", slog.Any("err", err))
+			}
 		}
 	}
 }

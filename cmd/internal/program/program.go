@@ -24,8 +24,9 @@ type Env struct {
 	Getenv         func(string) string
 	// Exit ends the process at once; used for the second signal.
 	Exit func(code int)
-	// RunNode runs a node until ctx is done, drains it and returns.
-	RunNode func(ctx context.Context, f *conf.File, log *slog.Logger) error
+	// RunNode runs a node until ctx is done, drains it and returns. reopen tells
+	// it to open its logs anew.
+	RunNode func(ctx context.Context, f *conf.File, log *slog.Logger, reopen <-chan struct{}) error
 }
 
 // Commands are those of every node program; embed it in the grammar.

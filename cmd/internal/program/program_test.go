@@ -64,7 +64,7 @@ func setUp(t *testing.T, text string) (path string, env *Env, out *bytes.Buffer,
 	env = &Env{
 		Name: "snow", Stdin: strings.NewReader(""), Stdout: out, Stderr: errs, Getenv: func(string) string { return "" },
 		Exit:    func(code int) { t.Errorf("Exit(%d)", code) },
-		RunNode: func(context.Context, *conf.File, *slog.Logger) error { return nil },
+		RunNode: func(context.Context, *conf.File, *slog.Logger, <-chan struct{}) error { return nil },
 	}
 	return path, env, out, errs
 }
@@ -147,7 +147,7 @@ func TestSignals(t *testing.T) {
 	started, draining, exits := make(chan struct{}), make(chan error, 1), make(chan int, 1)
 	end := make(chan struct{})
 	env.Exit = func(code int) { exits <- code; close(end) }
-	env.RunNode = func(ctx context.Context, f *conf.File, log *slog.Logger) error {
+	env.RunNode = func(ctx context.Context, f *conf.File, log *slog.Logger, _ <-chan struct{}) error {
 		close(started)
 		<-ctx.Done()
 		draining <- context.Cause(ctx)
@@ -189,7 +189,10 @@ func TestSignals(t *testing.T) {
 func TestParentPipe(t *testing.T) {
 	path, env, _, errs := setUp(t, nodeFile)
 	env.Getenv = func(name string) string { return map[string]string{ParentPipe: "1"}[name] } // and stdin is at its end
-	env.RunNode = func(ctx context.Context, _ *conf.File, _ *slog.Logger) error { <-ctx.Done(); return nil }
+	env.RunNode = func(ctx context.Context, _ *conf.File, _ *slog.Logger, _ <-chan struct{}) error {
+		<-ctx.Done()
+		return nil
+	}
 	if got := run(env, "run", "--config", path); got != 0 {
 		t.Errorf("code %d: %s", got, errs)
 	}
@@ -197,7 +200,7 @@ func TestParentPipe(t *testing.T) {
 
 func TestNodeErrorIsReported(t *testing.T) {
 	path, env, out, _ := setUp(t, nodeFile)
-	env.RunNode = func(context.Context, *conf.File, *slog.Logger) error {
+	env.RunNode = func(context.Context, *conf.File, *slog.Logger, <-chan struct{}) error {
 		return fmt.Errorf("listen: %w", syscall.EADDRINUSE)
 	}
 	if got := run(env, "run", "--json", "--config", path); got != 8 || !strings.Contains(out.String(), `"code":"in_use","text":"node n1: listen: `) {

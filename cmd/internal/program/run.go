@@ -47,7 +47,8 @@ func (c *Run) Run(env *Env) error {
 	signal.Notify(sigs, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(sigs)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s := &signals{env: env, log: log, level: level, file: f, path: c.Config, stop: cancel}
+	reopen := make(chan struct{}, 1)
+	s := &signals{env: env, log: log, level: level, file: f, path: c.Config, stop: cancel, reopen: reopen}
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	defer wg.Wait()
@@ -63,7 +64,7 @@ func (c *Run) Run(env *Env) error {
 
 	log.Info("node starts", slog.String("program", env.Name), slog.String("id", f.Node.ID.String()),
 		slog.String("cluster", f.Cluster.Name), slog.String("config", c.Config), slog.String("version", cli.BuildVersion(env.Name).Version))
-	err = env.RunNode(ctx, f, log)
+	err = env.RunNode(ctx, f, log, reopen)
 	if errors.Is(err, ErrSignal) || errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), ErrSignal) {
 		err = nil // it was told to stop, and did
 	}
@@ -82,6 +83,8 @@ type signals struct {
 	file  *conf.File // in force, with what was taken over live
 	path  string
 	stop  context.CancelCauseFunc
+	// reopen makes the node open its logs anew; a value that waits says enough.
+	reopen chan<- struct{}
 }
 
 // watch returns when done is closed.
@@ -119,6 +122,10 @@ func (s *signals) watch(sigs <-chan os.Signal, done <-chan struct{}) {
 // reload reads the file again, takes over what can change in a running node and
 // names what needs a restart. A file with faults changes nothing.
 func (s *signals) reload() {
+	select {
+	case s.reopen <- struct{}{}:
+	default:
+	}
 	next, err := conf.Load(s.path)
 	if err != nil {
 		problems, _ := errors.AsType[conf.Problems](err)

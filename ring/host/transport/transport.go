@@ -119,8 +119,8 @@ func (c Config) conn(paths int) rudp.Config {
 }
 
 // Sink takes what comes. Its methods are called by the transport's goroutines
-// while Run runs, for one peer one at a time and in order. They must not block: the next datagram
-// waits for them. They may call the Transport.
+// while Run runs, for one peer one at a time and in order. They must not block:
+// the next datagram waits for them. They may call the Transport.
 type Sink interface {
 	// Message is called with a message that is the sink's from now on.
 	Message(from ring.Member, msg []byte)

@@ -11,6 +11,7 @@ type tally struct {
 	ok, failed, skipped int
 	lastOK, longest     time.Duration
 	longestFrom         time.Duration
+	late                time.Duration // this program's own worst delay
 	reasons             map[string]int
 	nodes               map[string]int
 	failures            []failed

@@ -39,19 +39,22 @@ const (
 
 // watchAnswer is the JSON of watch.
 type watchAnswer struct {
-	API       int            `json:"api"`
-	URL       string         `json:"url"`
-	OK        int            `json:"ok"`
-	Failed    int            `json:"failed"`
-	Skipped   int            `json:"skipped"` // not begun: too many were still waiting
-	Longest   float64        `json:"longest_gap_ms"`
-	LongestAt time.Time      `json:"longest_gap_since"`
-	Started   time.Time      `json:"started"`
-	P50       float64        `json:"p50_ms"`
-	P99       float64        `json:"p99_ms"`
-	Reasons   map[string]int `json:"reasons"`
-	Nodes     map[string]int `json:"nodes"`
-	Failures  []failed       `json:"failures"`
+	API       int       `json:"api"`
+	URL       string    `json:"url"`
+	OK        int       `json:"ok"`
+	Failed    int       `json:"failed"`
+	Skipped   int       `json:"skipped"` // not begun: too many were still waiting
+	Longest   float64   `json:"longest_gap_ms"`
+	LongestAt time.Time `json:"longest_gap_since"`
+	Started   time.Time `json:"started"`
+	// Late is how long this program itself stood still at the worst: gaps of that
+	// length say nothing about the site.
+	Late     float64        `json:"late_ms"`
+	P50      float64        `json:"p50_ms"`
+	P99      float64        `json:"p99_ms"`
+	Reasons  map[string]int `json:"reasons"`
+	Nodes    map[string]int `json:"nodes"`
+	Failures []failed       `json:"failures"`
 }
 
 func (w *watchCmd) Run(a *app) error {
@@ -66,7 +69,7 @@ func (w *watchCmd) Run(a *app) error {
 	res := t.watch(a.ctx, w.Every, w.For, w.Give)
 	v := watchAnswer{
 		API: cli.API, URL: w.URL, OK: res.ok, Failed: res.failed, Skipped: res.skipped,
-		Longest: ms(res.longest), LongestAt: start.Add(res.longestFrom).UTC(), Started: start.UTC(),
+		Longest: ms(res.longest), LongestAt: start.Add(res.longestFrom).UTC(), Started: start.UTC(), Late: ms(res.late),
 		P50: ms(res.percentile(50)), P99: ms(res.percentile(99)),
 		Reasons: res.reasons, Nodes: res.nodes, Failures: res.failures,
 	}
@@ -145,6 +148,7 @@ func (t *target) watch(ctx context.Context, every, length, give time.Duration) *
 	)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	last := start
 	for time.Since(start) < length && ctx.Err() == nil {
 		select {
 		case slots <- struct{}{}:
@@ -169,6 +173,9 @@ func (t *target) watch(ctx context.Context, every, length, give time.Duration) *
 		case <-ctx.Done(): // interrupted: what was seen counts
 		case <-tick.C:
 		}
+		now := time.Now()
+		res.late = max(res.late, now.Sub(last)-every)
+		last = now
 	}
 	end := time.Since(start)
 	wg.Wait()

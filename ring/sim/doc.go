@@ -31,5 +31,6 @@
 //  7. nothing that parses makes a machine panic.
 //
 // Limits: a disk is burned only while the others are a quorum without it, one
-// at a time: more is beyond what the ring promises.
+// at a time: more is beyond what the ring promises. If a pending view change then
+// wants that very disk, the run counts as one in want of force and ends there.
 package sim

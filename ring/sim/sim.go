@@ -46,7 +46,7 @@ type Counters struct {
 	Burns, Leaves, Cuts                             int
 	Resolved, Durable, All, Unknown, NotPrimary     int
 	Acts, Compactions, Adopts, Founded              int
-	FetchFails, CutOps                              int
+	FetchFails, CutOps, Forced                      int
 }
 
 // Add adds o to k, field by field.
@@ -71,7 +71,7 @@ func (k *Counters) fields() []counter {
 		{"leaves", &k.Leaves}, {"cuts", &k.Cuts}, {"resolved", &k.Resolved}, {"resolved durable", &k.Durable},
 		{"resolved by all", &k.All}, {"outcome unknown", &k.Unknown}, {"not primary", &k.NotPrimary},
 		{"acting intervals", &k.Acts}, {"compactions", &k.Compactions}, {"snapshots adopted", &k.Adopts},
-		{"failed fetches", &k.FetchFails}, {"ops cut", &k.CutOps},
+		{"failed fetches", &k.FetchFails}, {"ops cut", &k.CutOps}, {"in want of force", &k.Forced},
 	}
 }
 

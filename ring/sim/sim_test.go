@@ -78,6 +78,9 @@ func TestRandom(t *testing.T) {
 	if seeds < 1000 {
 		return
 	}
+	if uint64(sum.Forced)*200 > seeds {
+		t.Errorf("%d of %d clusters had to be forced", sum.Forced, seeds)
+	}
 	for _, f := range sum.fields() { // a run that is not hot proves little
 		switch f.name {
 		case "regenerations", "denials", "view changes", "unacknowledged deliveries", "pauses beyond the lease", "cold starts":

@@ -56,6 +56,7 @@ type node struct {
 // it holds, finishes requests, leaves the ring and returns nil, at the latest
 // after drain_timeout. A value from reopen makes it open its access log anew.
 func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan struct{}) error {
+	raisePriority(log)
 	n, closers, err := build(ctx, file, log)
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {

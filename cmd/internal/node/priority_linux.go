@@ -9,7 +9,7 @@ import (
 )
 
 // niceness of the whole node: a node that waits for a core loses its leases, and
-// what else runs on the box can wait. The ring's own thread goes further.
+// what else runs on the box can wait.
 const niceness = -10
 
 // raisePriority sets the niceness of all threads that the process has; those

@@ -52,10 +52,10 @@ func oneBacklog(ctx context.Context, c *cluster) (stale, answered, closed int, e
 	if err := syscall.Kill(node.Pid, syscall.SIGSTOP); err != nil {
 		return 0, 0, 0, err
 	}
-	who := make(chan string, 64)
+	who := make(chan answer, 64)
 	var wg sync.WaitGroup
 	for range 20 {
-		wg.Go(func() { who <- ask(c.file.VIPs[0]) })
+		wg.Go(func() { h := ask(c.file.VIPs[0]); who <- answer{h, time.Now()} })
 		sleep(ctx, 4*time.Millisecond)
 	}
 	for { // until another answers
@@ -66,22 +66,29 @@ func oneBacklog(ctx context.Context, c *cluster) (stale, answered, closed int, e
 			return 0, 0, 0, ctx.Err()
 		}
 	}
+	thaw := time.Now()
 	if err := syscall.Kill(node.Pid, syscall.SIGCONT); err != nil {
 		return 0, 0, 0, err
 	}
 	wg.Wait()
 	close(who)
-	for h := range who {
-		switch h {
-		case "":
+	for a := range who {
+		switch {
+		case a.node == "":
 			closed++
-		case name:
+		case a.node == name && a.at.After(thaw):
 			stale++
-		default:
+		default: // also the frozen one, if its last thread stopped a moment later
 			answered++
 		}
 	}
 	return stale, answered, closed, nil
+}
+
+// answer is who answered, and when.
+type answer struct {
+	node string
+	at   time.Time
 }
 
 // ask sends one request on a new connection and tells which node answered; "":

@@ -9,14 +9,21 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 failed=0
 run() { # NAME COMMAND...
-	local name=$1; shift
+	local name=$1
+	shift
 	echo "== $name"
-	"$@" 2>&1 | tee "$out/$name.log" | grep -vE '^(=== |--- PASS|PASS$|\?|    --- PASS)' || true
-	[ "${PIPESTATUS[0]}" = 0 ] || { echo "FAILED: $name"; failed=1; }
+	# awk and not grep: it never fails, so the status below is the command's.
+	"$@" 2>&1 | tee "$out/$name.log" | awk '!/^(=== |--- PASS|PASS$|\?|    --- PASS)/'
+	local status=${PIPESTATUS[0]}
+	[ "$status" = 0 ] || { echo "FAILED: $name"; failed=1; }
 }
 run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$')
 run sim $GO test -timeout 15m -count=1 -v ./ring/sim
 run contract $GO test -timeout 10m -count=1 -v ./cmd/internal/contract
-run plug demos/pull-the-plug.sh
+if [ "$(uname)" = Linux ]; then
+	run plug demos/pull-the-plug.sh
+else
+	echo "skipped plug: the loopback driver for virtual IPs needs Linux" | tee "$out/plug.log"
+fi
 grep -h -oE 'skipped [^ ]+: .*' "$out"/*.log | sort -u
 exit $failed

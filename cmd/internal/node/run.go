@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -185,9 +186,11 @@ func (n *node) proposePools(ctx context.Context) error {
 	})
 }
 
-// noteVIPEvents puts moves of addresses into the event log.
+// noteVIPEvents puts moves of addresses into the event log: who owns it now, and
+// when the owner has answered, for how long nobody did.
 func (n *node) noteVIPEvents(ctx context.Context) error {
 	var last uint64
+	answered := map[netip.Addr]uint64{} // the ownership that was told as answering
 	for {
 		t := n.vips.Table()
 		for _, e := range t.Events {
@@ -195,10 +198,17 @@ func (n *node) noteVIPEvents(ctx context.Context) error {
 				continue
 			}
 			text := fmt.Sprintf("%s from %s to %s", e.Addr, orNobody(n.known.name(e.From)), orNobody(n.known.name(e.To)))
-			n.host.AddEvent("vip", text, e.Cause, time.Duration(e.GapMS)*time.Millisecond)
+			n.host.AddEvent("vip", text, e.Cause, 0)
 		}
 		if k := len(t.Events); k > 0 {
 			last = max(last, t.Events[k-1].Index)
+		}
+		for i := range t.Entries {
+			e := &t.Entries[i]
+			if e.Served && answered[e.Addr()] != e.OwnIndex {
+				answered[e.Addr()] = e.OwnIndex
+				n.host.AddEvent("vip", fmt.Sprintf("%s answers at %s", e.Addr(), n.known.name(e.Owner.ID)), e.Cause, time.Duration(e.GapMS)*time.Millisecond)
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -16,6 +16,9 @@ var docs embed.FS
 //go:embed film/demo.mp4
 var film []byte
 
+//go:embed film/demo.jpg
+var poster []byte
+
 // dist is made by 'make build' with npm; without that it holds nothing of use.
 //
 //go:embed all:dist
@@ -27,6 +30,9 @@ func DemoSite() fs.FS { return sub(site, "site") }
 // DemoFilm is the film that the demo publishes: an MP4 file, a minute long. It
 // is not to be changed.
 func DemoFilm() []byte { return film }
+
+// DemoPoster is a JPEG picture out of the film. It is not to be changed.
+func DemoPoster() []byte { return poster }
 
 // Docs is the documentation, as Markdown files.
 func Docs() fs.FS { return sub(docs, "docs") }

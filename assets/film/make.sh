@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes demo.mp4, the film of the demo: rain on water and a ring that heals.
+# Makes demo.mp4 and its poster demo.jpg, the film of the demo: rain on water and a ring that heals.
 # Needs node 20 and ffmpeg with libx264 and drawtext, and about two minutes.
 # The result is committed, so nobody needs to run this.
 set -euo pipefail
@@ -37,4 +37,5 @@ for pass in 1 2; do
 			-pass 2 -passlogfile "$tmp/log" -c:a aac -b:a 64k -movflags +faststart -map_metadata -1 -fflags +bitexact -f mp4 demo.mp4
 	fi
 done
-ls -l demo.mp4
+ffmpeg -v error -y -ss 12.4 -i demo.mp4 -frames:v 1 -q:v 5 -map_metadata -1 demo.jpg
+ls -l demo.mp4 demo.jpg

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -208,6 +209,13 @@ func (n *node) Members() []ring.NodeID {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
 	return n.c.view
+}
+
+// Storage are all nodes that there ever were, up or down.
+func (n *node) Storage() []ring.NodeID {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.c.nodes))
 }
 
 func (n *node) Ready() error {

@@ -321,6 +321,15 @@ func (c *cluster) all() []*node {
 	return out
 }
 
+// path is where the node keeps its piece of an object's part.
+func (n *node) path(key string, part int) string {
+	rec := n.s.table.Now().Get("bucket", key)
+	if !rec.Striped() {
+		return n.s.disk.path(rec.Sum)
+	}
+	return n.s.disk.path(pieceName(rec.Body, part))
+}
+
 // eventually waits for what other goroutines bring about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -52,6 +52,7 @@ func (s *Store) openSymbol(name catalog.Sum) (*os.File, *local, symbol.Info, err
 	if l == nil {
 		return nil, nil, symbol.Info{}, statusError(statusAbsent)
 	}
+	s.bodies.touch(name) // who still reads what was deleted may go on
 	f, err := s.openLocal(name, l, size)
 	if err != nil {
 		return nil, nil, symbol.Info{}, err

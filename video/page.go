@@ -60,6 +60,8 @@ func mimeOf(name string) string {
 		return "text/javascript; charset=utf-8"
 	case ".css":
 		return "text/css; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
 	case ".txt":
 		return "text/plain; charset=utf-8"
 	}
@@ -98,6 +100,7 @@ var (
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Name}} - RAIN</title>
+<link rel="icon" href="/video/-/icon.svg">
 <link rel="stylesheet" href="/video/-/player.css?v={{.CSS}}">
 <script type="module" src="/video/-/player.js?v={{.JS}}"></script>
 </head>

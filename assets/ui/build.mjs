@@ -2,7 +2,7 @@
 // Run by 'make build' after 'npm ci'. Writes nothing else and nothing elsewhere.
 import { build } from 'esbuild'
 import { gzipSync } from 'node:zlib'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const here = f => fileURLToPath(new URL(f, import.meta.url))
@@ -19,6 +19,7 @@ await build({
   legalComments: 'linked',
   logLevel: 'warning',
 })
+copyFileSync(here('icon.svg'), dist + 'icon.svg')
 const licence = readFileSync(here('node_modules/hls.js/LICENSE'), 'utf8')
 writeFileSync(dist + 'licences.txt', 'player.js contains hls.js:\n\n' + licence)
 for (const f of readdirSync(dist)) {

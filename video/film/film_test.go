@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"go/build"
 	"os"
 	"slices"
 	"strings"
@@ -248,6 +249,19 @@ func TestOtherIndex(t *testing.T) {
 	for _, n := range []int{-1, 30} {
 		if _, err := m.Segment(x, n); err == nil {
 			t.Errorf("there is a segment %d", n)
+		}
+	}
+}
+
+// A core with a clock, a socket or a disk could not be held to its bytes.
+func TestPure(t *testing.T) {
+	pkg, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"net", "net/http", "os", "log", "log/slog", "crypto/rand", "math/rand", "math/rand/v2", "context", "sync"} {
+		if slices.Contains(pkg.Imports, bad) {
+			t.Errorf("the core imports %q: then segments may differ from node to node", bad)
 		}
 	}
 }

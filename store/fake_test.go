@@ -33,6 +33,7 @@ type cluster struct {
 	disk  bool                                // on a real disk, not in memory
 	calls atomic.Int64
 	sent  atomic.Int64 // bytes written by callers
+	got   atomic.Int64 // bytes read by callers
 }
 
 type node struct {
@@ -296,17 +297,23 @@ func (n *node) Call(ctx context.Context, peer ring.NodeID, service string, f fun
 			h(ctx, n.id, theirs)
 		}()
 	}
-	return f(&countingConn{ours, &n.c.sent})
+	return f(&countingConn{ours, n.c})
 }
 
 type countingConn struct {
 	net.Conn
-	n *atomic.Int64
+	c *cluster
+}
+
+func (c *countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.c.got.Add(int64(n))
+	return n, err
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.n.Add(int64(n))
+	c.c.sent.Add(int64(n))
 	return n, err
 }
 

@@ -153,7 +153,6 @@ func putWhole(t *testing.T, c *cluster, key string, body []byte) Info {
 		if err := n.s.saveBytes(sum, body); err != nil {
 			t.Fatal(err)
 		}
-		n.s.cache = newCache(0)
 	}
 	op, err := catalog.EncodePut("bucket", key, catalog.Cond{}, catalog.Record{Sum: sum, Size: int64(len(body)), N: uint16(len(nodes)), K: 1})
 	if err == nil {

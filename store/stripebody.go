@@ -100,7 +100,7 @@ func (b *stripedBody) ReadAt(p []byte, off int64) (int, error) {
 		if err := b.readWindow(part, w, from, sequential); err != nil {
 			return n, fmt.Errorf("store: read %s at %d: %w", b.rec.Hex, off+int64(n), err)
 		}
-		if sequential && off > 0 {
+		if sequential && (off > 0 || n > 0) {
 			b.ahead(w)
 		}
 		n += len(part)

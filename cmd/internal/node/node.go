@@ -108,6 +108,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	cfg := store.DefaultConfig()
 	cfg.Dir = filepath.Join(n.file.Node.Data, "store")
 	cfg.ReserveBytes = n.file.Store.ReserveBytes
+	cfg.Code = store.Code(n.file.Store.Code)
 	services := &laterServices{}
 	st, err := store.New(cfg, store.Deps{Ring: storeRing{n}, Peers: storePeers{n}, Services: services}, n.log.With("layer", "store"))
 	if err != nil {

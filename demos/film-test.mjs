@@ -124,7 +124,7 @@ async function run(act) {
     await page.goto(demo.now.player)
     await page.waitForFunction(() => window.rain)
     if (!await page.evaluate(() => MediaSource.isTypeSupported('video/mp4; codecs="avc1.64001E,mp4a.40.2"'))) skip('this Chromium plays no H.264')
-    await page.locator('#film').click()
+    await page.locator('#play').click()
     await page.waitForFunction(() => document.getElementById('film').currentTime > 0.2, null, { timeout: 15_000 })
     await page.evaluate(watch)
     const time = () => page.evaluate(() => document.getElementById('film').currentTime)
@@ -155,6 +155,8 @@ async function two(c) {
   for (let i = 0; i < 2; i++) {
     const start = await c.time()
     await until('the film to go on', 30_000, async () => await c.time() > start + 4)
+    // The second one dies while a segment is on its way.
+    if (i === 1) await c.page.waitForRequest(/\/seg-\d+\.m4s/, { timeout: 10_000 })
     const victim = c.seen.at(-1).node
     const k = c.kill(victim)
     await until('segments after the kill', 20_000, () => c.after(k).length >= 3).catch(() => {})

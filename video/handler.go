@@ -229,10 +229,6 @@ func (r reply) facts(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	hosts := []string{}
-	if r.s.deps.Hosts != nil {
-		hosts = append(hosts, r.s.deps.Hosts()...)
-	}
 	b, err := json.Marshal(struct {
 		API       int      `json:"api"`
 		Name      string   `json:"name"`
@@ -247,7 +243,7 @@ func (r reply) facts(ctx context.Context, name string) error {
 		LongestS  float64  `json:"longest_s"`
 		Poster    bool     `json:"poster"`
 		Captions  bool     `json:"captions"`
-	}{1, name, hosts, f.Tag(), float64(f.DurationMS) / 1000, f.Video.Width, f.Video.Height, f.Video.FrameRate, f.Average,
+	}{1, name, append([]string{}, r.hosts()...), f.Tag(), float64(f.DurationMS) / 1000, f.Video.Width, f.Video.Height, f.Video.FrameRate, f.Average,
 		f.Segments(), f.Longest(), f.Poster, f.Captions})
 	if err != nil {
 		return fmt.Errorf("video: film.json: %w", err)

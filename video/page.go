@@ -102,11 +102,12 @@ var (
 <title>{{.Name}} - RAIN</title>
 <link rel="icon" href="/video/-/icon.svg">
 <link rel="stylesheet" href="/video/-/player.css?v={{.CSS}}">
-<script type="module" src="/video/-/player.js?v={{.JS}}"></script>
-</head>
+<script type="module" async src="/video/-/player.js?v={{.JS}}"></script>
+{{if .Other}}<script type="module" async src="http://{{.Other}}/video/-/player.js?v={{.JS}}"></script>
+{{end}}</head>
 <body>
 <main>
-<video id="film" controls playsinline preload="metadata" tabindex="0" width="{{.X.Video.Width}}" height="{{.X.Video.Height}}" aria-label="{{.Name}}"></video>
+<div id="screen"><video id="film" controls playsinline preload="metadata" tabindex="0" width="{{.X.Video.Width}}" height="{{.X.Video.Height}}" aria-label="{{.Name}}"></video><button id="play" type="button" aria-label="Play {{.Name}}" hidden></button></div>
 <div id="bar"><h1>{{.Name}}</h1><p id="facts"></p></div>
 <p id="now" role="status"></p>
 <ol id="segments" aria-label="Which node sent each part of the film"></ol>
@@ -152,18 +153,26 @@ var (
 `))
 )
 
-// policy lets the page run its own scripts only, and fetch from the hosts at
-// which the film is found, too.
-func (r reply) policy() string {
-	more := ""
+// hosts are the virtual addresses, held to what may stand in a header.
+func (r reply) hosts() (out []string) {
 	if r.s.deps.Hosts != nil {
 		for _, h := range r.s.deps.Hosts() {
-			if _, err := netip.ParseAddrPort(h); err == nil { // nothing else gets into a header
-				more += " http://" + h
+			if _, err := netip.ParseAddrPort(h); err == nil {
+				out = append(out, h)
 			}
 		}
 	}
-	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'" + more + "; media-src 'self' blob:" + more +
+	return out
+}
+
+// policy lets the page run the player's scripts only, and fetch from the hosts
+// at which the film is found, too.
+func (r reply) policy() string {
+	more := ""
+	for _, h := range r.hosts() {
+		more += " http://" + h
+	}
+	return "default-src 'none'; script-src 'self'" + more + "; style-src 'self'; img-src 'self'" + more + "; media-src 'self' blob:" + more +
 		"; connect-src 'self'" + more + "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 }
 
@@ -183,8 +192,14 @@ func (r reply) html(t *template.Template, v any) error {
 func (r reply) page(name string, x *film.Index) error {
 	in := struct {
 		Name, JS, CSS string
+		Other         string // where the player is loaded from, too, should this node die in the middle of the page
 		X             *film.Index
 	}{Name: name, X: x}
+	for _, h := range r.hosts() {
+		if in.Other == "" && h != string(r.Host()) {
+			in.Other = h
+		}
+	}
 	js, css := r.s.assets["player.js"], r.s.assets["player.css"]
 	if js == nil || css == nil {
 		return r.html(plainPage, in)

@@ -17,15 +17,15 @@ function note(text) {
 }
 
 const colours = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
-const nodes = []
+// colour is the same for a node each time: by the number in its name, if it has one.
+const colour = node => colours[((Number(/(\d+)$/.exec(node)?.[1] ?? node.length) || 1) - 1) % colours.length]
 function seen(answer) {
   const n = /\/seg-(\d+)\.m4s$/.exec(answer.path)
   if (!n) return
-  if (!nodes.includes(answer.node)) nodes.push(answer.node)
   sent.push({ segment: Number(n[1]), ...answer })
   const li = $('segments').children[Number(n[1])]
   if (!li) return
-  li.className = 'node-' + colours[nodes.indexOf(answer.node) % colours.length]
+  li.className = 'node-' + colour(answer.node)
   li.textContent = answer.node
   li.title = `segment ${n[1]}: ${answer.node} at ${answer.host}, ${Math.round(answer.bytes / 1024)} KiB in ${Math.round(answer.took)} ms`
 }
@@ -128,9 +128,17 @@ async function main() {
   timeline(film)
   const hls = play(film)
   document.addEventListener('keydown', keys, true)
+  $('play').hidden = false
+  $('play').addEventListener('click', () => { video.play(); video.focus() })
+  video.addEventListener('play', () => { $('play').hidden = true })
   show(film, hls)
   setInterval(() => show(film, hls), 250)
   window.rain = { film, hls, sources, sent, ahead }
 }
 
-main().catch(err => note(`The film cannot be shown: ${err.message}`))
+// The page loads this file from two addresses, should one die in between; who
+// comes first plays.
+if (!window.rainPlayer) {
+  window.rainPlayer = true
+  main().catch(err => note(`The film cannot be shown: ${err.message}`))
+}

@@ -50,21 +50,30 @@ func (b *bodies) change(c catalog.Change) (missing bool) {
 		return len(b.missing) > 0
 	}
 	pieces(c.Rec, b.self, func(p piece) {
-		l := b.have[p.name]
-		switch {
-		case c.Needed && l != nil && l.size == p.size:
-			l.orphan = time.Time{}
-		case c.Needed:
-			b.missing[p.name] = p
-			missing = true
-		default:
-			if l != nil {
-				l.orphan = b.now()
-			}
-			delete(b.missing, p.name)
+		if c.Needed {
+			missing = b.need(p) || missing
+			return
 		}
+		if l := b.have[p.name]; l != nil {
+			l.orphan = b.now()
+		}
+		delete(b.missing, p.name)
 	})
 	return missing
+}
+
+// need notes that an object has the piece; it reports whether it is missing.
+// The lock is held.
+func (b *bodies) need(p piece) bool {
+	l := b.have[p.name]
+	if l != nil && l.size == p.size {
+		l.orphan = time.Time{}
+		if !l.damaged {
+			return false
+		}
+	}
+	b.missing[p.name] = p
+	return true
 }
 
 // reset compares all that is here with all that the catalog names.
@@ -77,15 +86,7 @@ func (b *bodies) reset() {
 	}
 	clear(b.missing)
 	b.view().Bodies(nil, func(_ catalog.Sum, body catalog.Body) bool {
-		pieces(body.Rec, b.self, func(p piece) {
-			l := b.have[p.name]
-			if l != nil && l.size == p.size {
-				l.orphan = time.Time{}
-			}
-			if l == nil || l.size != p.size || l.damaged {
-				b.missing[p.name] = p
-			}
-		})
+		pieces(body.Rec, b.self, func(p piece) { b.need(p) })
 		return true
 	})
 }

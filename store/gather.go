@@ -144,7 +144,8 @@ func (g *gathering) run() error {
 			return nil
 		}
 		if len(g.active) == 0 {
-			return fmt.Errorf("store: blocks %d to %d of %s: %w: %w: %w", g.r.first, g.r.end-1, g.r.body, ErrUnavailable, errTooFew, errors.Join(g.errs...))
+			g.errs = append(g.errs, errTooFew)
+			return fmt.Errorf("store: blocks %d to %d of %s: %w: %w", g.r.first, g.r.end-1, g.r.body, ErrUnavailable, errors.Join(g.errs...))
 		}
 		select {
 		case a := <-g.back:

@@ -211,6 +211,17 @@ func (b *bodies) lacks(limit int, ok func(p piece, here bool) bool) (out []piece
 	return out, len(b.missing), size
 }
 
+// repairBytes is how many bytes must come from other members to make good what
+// is missing.
+func (b *bodies) repairBytes() (n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.missing {
+		n += p.size * int64(p.rec.K)
+	}
+	return n
+}
+
 func (b *bodies) isMissing(name catalog.Sum) bool {
 	if b.lacking.Load() == 0 {
 		return false

@@ -22,7 +22,7 @@ type Config struct {
 	// CacheBytes bounds the memory for bodies of at most 64 KiB. Default 128 MiB.
 	CacheBytes int64
 	// WindowBytes bounds the memory for decoded parts of larger bodies. Default
-	// 128 MiB.
+	// 64 MiB.
 	WindowBytes int64
 	// DecodedBytes bounds the disk for larger bodies that are opened again and
 	// again: they are kept decoded in a file of their own, for sendfile. A body
@@ -58,7 +58,7 @@ func DefaultConfig() Config {
 		ReserveBytes:         256 << 20,
 		MaxObject:            5 << 30,
 		CacheBytes:           128 << 20,
-		WindowBytes:          128 << 20,
+		WindowBytes:          64 << 20,
 		DecodedBytes:         1 << 30,
 		PeerStall:            2 * time.Second,
 		ProposeTimeout:       10 * time.Second,

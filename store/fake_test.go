@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ type testFS struct {
 	freeNow atomic.Uint64 // 0: plenty
 	budget  atomic.Int64  // bytes that may still be written, if limited
 	limited atomic.Bool
+	tape    atomic.Pointer[tape] // if set, what happens is written down
 }
 
 func (f *testFS) free(string) (uint64, error) {
@@ -74,18 +76,29 @@ func (f *testFS) create(path string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &testFile{inner, f}, nil
+	f.tape.Load().add(fsOp{kind: "create", path: path})
+	return &testFile{inner, f, path}, nil
 }
 
 type testFile struct {
 	file
-	fs *testFS
+	fs   *testFS
+	path string
+}
+
+func (f *testFile) Sync() error {
+	err := f.file.Sync()
+	if err == nil {
+		f.fs.tape.Load().add(fsOp{kind: "sync", path: f.path})
+	}
+	return err
 }
 
 func (f *testFile) Write(p []byte) (int, error) {
 	if f.fs.limited.Load() && f.fs.budget.Add(-int64(len(p))) < 0 {
 		return 0, fmt.Errorf("write: %w", syscall.ENOSPC)
 	}
+	f.fs.tape.Load().add(fsOp{kind: "write", path: f.path, data: bytes.Clone(p)})
 	return f.file.Write(p)
 }
 

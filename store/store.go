@@ -318,7 +318,7 @@ func (s *Store) Status() Status {
 	return Status{
 		Objects: v.Objects(), Bytes: v.Size(), StoredBytes: v.StoredBytes(),
 		Missing: n, MissingBytes: size,
-		RepairETA:        time.Duration(float64(size) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
+		RepairETA:        time.Duration(float64(s.bodies.repairBytes()) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
 		Disk:             s.disk.status(),
 		ChecksumFailures: s.checksumFailures.Load(), RepairedBytes: s.repaired.Load(),
 		Puts: s.puts.Load(), PutFailures: s.putFailures.Load(),

@@ -19,6 +19,7 @@ import (
 // Film is what operators and pages are told of a film.
 type Film struct {
 	Name string
+	Key  string // of the file, in Bucket
 	film.Index
 	Added    time.Time
 	Stored   int
@@ -206,7 +207,7 @@ func (s *Server) Film(ctx context.Context, name string) (Film, error) {
 	if err != nil {
 		return Film{}, err
 	}
-	f := Film{Name: name, Index: *e.Index, Added: e.Added}
+	f := Film{Name: name, Key: e.Key, Index: *e.Index, Added: e.Added}
 	if info, err := s.deps.Content.Stat(Bucket, e.Key); err == nil {
 		f.Stored, f.Survives = info.Stored, info.Survives
 	}

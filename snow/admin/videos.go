@@ -28,7 +28,8 @@ type Video struct {
 	Survives    int       `json:"survives"`
 	Poster      bool      `json:"poster"`
 	Captions    bool      `json:"captions"`
-	Path        string    `json:"path"` // of its page, on every web address
+	Path        string    `json:"path"`   // of its page, on every web address
+	Object      string    `json:"object"` // the file itself, as BUCKET/KEY
 }
 
 // VideoAnswer is about one film; VideosAnswer lists all.

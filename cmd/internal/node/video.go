@@ -70,7 +70,7 @@ func toAdmin(v video.Film) admin.Video {
 		Name: v.Name, SHA256: v.SHA256, Size: v.Size, DurationMS: v.DurationMS,
 		Width: v.Video.Width, Height: v.Video.Height, FrameRate: v.Video.FrameRate, VideoCodec: v.Video.Codec,
 		AverageBits: v.Average, PeakBits: v.Peak, Segments: v.Segments(), Added: v.Added,
-		Stored: v.Stored, Survives: v.Survives, Poster: v.Poster, Captions: v.Captions, Path: video.Prefix + "/" + v.Name + "/",
+		Stored: v.Stored, Survives: v.Survives, Poster: v.Poster, Captions: v.Captions, Path: video.Prefix + "/" + v.Name + "/", Object: video.Bucket + "/" + v.Key,
 	}
 	if v.Audio != nil {
 		out.AudioCodec = v.Audio.Codec

@@ -32,7 +32,7 @@ type Store struct {
 	bodies *bodies
 	cache  *cache
 
-	windows *windows
+	windows *windowCache
 	decoded *decodedFiles
 	speeds  *speeds
 	codes   sync.Map     // [2]int -> array.Code
@@ -64,7 +64,7 @@ func newStore(cfg Config, deps Deps, log *slog.Logger, fsys filesystem, now func
 	s := &Store{
 		cfg: cfg, ring: deps.Ring, peers: deps.Peers, log: log, now: now,
 		cache:      newCache(cfg.CacheBytes),
-		windows:    newWindows(cfg.WindowBytes),
+		windows:    newWindowCache(cfg.WindowBytes),
 		decoded:    newDecodedFiles(cfg.DecodedBytes),
 		speeds:     newSpeeds(),
 		flights:    map[catalog.Sum]*flight{},

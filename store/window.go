@@ -15,9 +15,9 @@ type windowKey struct {
 	w    int64
 }
 
-// windows holds decoded windows: least recently used goes first. What it hands
+// windowCache holds decoded windows: least recently used goes first. What it hands
 // out is never changed. Concurrent loads of one window share one.
-type windows struct {
+type windowCache struct {
 	mu      sync.Mutex
 	limit   int64
 	used    int64
@@ -37,12 +37,12 @@ type windowFlight struct {
 	err  error
 }
 
-func newWindows(limit int64) *windows {
-	return &windows{limit: limit, order: list.New(), byKey: map[windowKey]*list.Element{}, flights: map[windowKey]*windowFlight{}}
+func newWindowCache(limit int64) *windowCache {
+	return &windowCache{limit: limit, order: list.New(), byKey: map[windowKey]*list.Element{}, flights: map[windowKey]*windowFlight{}}
 }
 
 // peek returns a window that is here.
-func (w *windows) peek(k windowKey) ([]byte, bool) {
+func (w *windowCache) peek(k windowKey) ([]byte, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, ok := w.byKey[k]
@@ -54,14 +54,14 @@ func (w *windows) peek(k windowKey) ([]byte, bool) {
 }
 
 // coming reports whether the window is here or being loaded.
-func (w *windows) coming(k windowKey) bool {
+func (w *windowCache) coming(k windowKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.byKey[k] != nil || w.flights[k] != nil
 }
 
 // get returns the window, loaded by load if need be.
-func (w *windows) get(ctx context.Context, k windowKey, load func() ([]byte, error)) ([]byte, error) {
+func (w *windowCache) get(ctx context.Context, k windowKey, load func() ([]byte, error)) ([]byte, error) {
 	for {
 		if data, ok := w.peek(k); ok {
 			return data, nil
@@ -92,7 +92,7 @@ func (w *windows) get(ctx context.Context, k windowKey, load func() ([]byte, err
 	}
 }
 
-func (w *windows) finish(k windowKey, f *windowFlight) {
+func (w *windowCache) finish(k windowKey, f *windowFlight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.flights, k)

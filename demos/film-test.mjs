@@ -42,7 +42,7 @@ try {
 async function until(what, ms, f) {
   const end = Date.now() + ms
   for (let why = ''; ;) {
-    try { const v = await f(); if (v) return v } catch (err) { why = err.message }
+    try { const v = await f(); if (v) return v } catch (err) { if (err.fatal) throw err; why = err.message }
     if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s ${why}`)
     await sleep(50)
   }
@@ -56,7 +56,7 @@ class Demo {
     this.child.stderr.on('data', d => { said += d })
     this.ended = new Promise(r => this.child.on('exit', r))
     await until('the demo', 90_000, () => {
-      if (this.child.exitCode !== null) throw Object.assign(new Error(said), { fatal: true })
+      if (this.child.exitCode !== null) throw Object.assign(new Error('the demo ended: ' + said), { fatal: true })
       return existsSync(join(this.dir, 'd/demo.json'))
     })
     return this
@@ -117,7 +117,7 @@ async function run(act) {
       const n = /\/seg-(\d+)\.m4s/.exec(r.url())
       if (!n || !r.ok()) return
       const at = asked.get(r.request()), node = r.headers()['x-rain-node'], host = new URL(r.url()).host
-      if (await r.finished()) return // cut off on the way
+      if (await r.finished().catch(err => err)) return // cut off on the way, or the page is gone
       seen.push({ segment: Number(n[1]), node, host, at })
     })
     page.on('console', m => { if (m.type() === 'error' && !/ERR_(CONNECTION|EMPTY|NETWORK|INCOMPLETE|SOCKET)/.test(m.text())) say('page:', m.text()) })

@@ -153,12 +153,13 @@ func (r reply) film(ctx context.Context, name, what string) error {
 
 // segmentNumber reads "seg-12.m4s", written without leading zeros.
 func segmentNumber(s string) (int, bool) {
-	digits, ok := strings.CutPrefix(s, "seg-")
-	if digits, ok = strings.CutSuffix(digits, ".m4s"); !ok || len(digits) > 7 {
+	head, prefixed := strings.CutPrefix(s, "seg-")
+	digits, suffixed := strings.CutSuffix(head, ".m4s")
+	if !prefixed || !suffixed || len(digits) > 7 {
 		return 0, false
 	}
 	n, err := strconv.Atoi(digits)
-	return n, err == nil && n >= 0 && strconv.Itoa(n) == digits && strings.HasPrefix(s, "seg-")
+	return n, err == nil && n >= 0 && strconv.Itoa(n) == digits
 }
 
 // memory answers with bytes that are at hand.

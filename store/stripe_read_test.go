@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -87,28 +88,49 @@ func TestRangeTouchesOnlyItsUnits(t *testing.T) {
 	}
 }
 
-// TestFrozenNodeCostsAHedge: reads with a frozen node neither fail nor wait for
-// its time-out, and soon no longer ask it.
+// TestFrozenNodeCostsAHedge: in fake time a read with a frozen node takes one
+// hedge and not its time-out of an hour, and the next ones do not ask it.
 func TestFrozenNodeCostsAHedge(t *testing.T) {
-	c := startCluster(&cluster{t: t, stall: time.Minute}, 4) // a time-out would show
-	nodes := c.all()
-	mustBucket(t, nodes[0], "bucket")
-	body := randomBody(5, 1<<20)
-	mustPut(t, nodes[0], "k", body, PutOptions{})
-	nodes[2].mu.Lock()
-	nodes[2].frozen = true
-	nodes[2].mu.Unlock()
-	for i := range 60 {
-		c.forget()
-		if !bytes.Equal(readAll(t, nodes[i%2], "k"), body) {
-			t.Fatal("other bytes")
+	synctest.Test(t, func(t *testing.T) {
+		c := startCluster(&cluster{t: t, stall: time.Hour}, 4)
+		nodes := c.all()
+		mustBucket(t, nodes[0], "bucket")
+		body := randomBody(5, 3<<20)
+		mustPut(t, nodes[0], "k", body, PutOptions{})
+		for _, n := range nodes {
+			n.s.decoded.limit = 0
 		}
-	}
-	for _, n := range nodes[:2] {
-		if h := n.s.Status().Hedges; h > 15 {
-			t.Errorf("%s: %d hedges in 30 reads: it does not learn", n.id, h)
+		nodes[2].mu.Lock()
+		nodes[2].frozen = true
+		nodes[2].mu.Unlock()
+		for _, n := range []*node{nodes[0], nodes[1], nodes[3]} {
+			start, slow := time.Now(), 0
+			for range 20 {
+				c.forget()
+				before := time.Now()
+				if !bytes.Equal(readAll(t, n, "k"), body) {
+					t.Fatal("other bytes")
+				}
+				took := time.Since(before)
+				if took > 2*maxHedge {
+					t.Fatalf("%s: a read took %v", n.id, took)
+				}
+				if took > 0 {
+					slow++
+				}
+			}
+			if slow > 1 || time.Since(start) > 2*maxHedge {
+				t.Errorf("%s: %d of 20 reads waited, %v in all: it does not learn", n.id, slow, time.Since(start))
+			}
 		}
-	}
+		hedges := int64(0)
+		for _, n := range nodes {
+			hedges += n.s.Status().Hedges
+		}
+		if hedges == 0 {
+			t.Error("nobody asked the frozen node: the test shows nothing")
+		}
+	})
 }
 
 func TestNodeDiesMidRead(t *testing.T) {

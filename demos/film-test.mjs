@@ -39,6 +39,8 @@ try {
   skip("playwright-core is not installed; run 'npm ci' in assets/ui")
 }
 
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
+
 async function until(what, ms, f) {
   const end = Date.now() + ms
   for (let why = ''; ;) {
@@ -52,6 +54,7 @@ class Demo {
   async start() {
     this.dir = mkdtempSync(join(tmpdir(), 'rain-film-'))
     this.child = spawn(join(bin, 'rainvideo'), ['demo', '--dir', join(this.dir, 'd'), '--port', port, '--admin-port', port + 1, '--ring-port', port + 2], { stdio: ['ignore', 'ignore', 'pipe'] })
+    process.once('exit', () => this.child.kill('SIGTERM')) // however this test ends, it leaves nothing running
     let said = ''
     this.child.stderr.on('data', d => { said += d })
     this.ended = new Promise(r => this.child.on('exit', r))
@@ -69,10 +72,10 @@ class Demo {
   async revive(name) {
     const d = this.now
     await until(`start of ${name}`, 10_000, async () => (await fetch(`${d.control}/nodes/${name}/start`, { method: 'POST', headers: { authorization: `Bearer ${d.token}` } })).ok)
-    await until('a healthy cluster', 60_000, async () => {
+    await until('all nodes up', 20_000, async () => {
       for (const n of this.now.nodes) {
         const s = await (await fetch(`${n.admin}/api/v1/status`, { headers: { authorization: `Bearer ${d.token}` }, signal: AbortSignal.timeout(1000) })).json()
-        if (s.health !== 'ok') return false
+        if (s.members.some(m => m.state !== 'up')) return false
       }
       return true
     })
@@ -121,7 +124,7 @@ async function run(act) {
       seen.push({ segment: Number(n[1]), node, host, at })
     })
     page.on('console', m => { if (m.type() === 'error' && !/ERR_(CONNECTION|EMPTY|NETWORK|INCOMPLETE|SOCKET)/.test(m.text())) say('page:', m.text()) })
-    await page.goto(demo.now.player)
+    await until('the page', 30_000, () => page.goto(demo.now.player)) // before the play: an address may be on its way
     await page.waitForFunction(() => window.rain)
     if (!await page.evaluate(() => MediaSource.isTypeSupported('video/mp4; codecs="avc1.64001E,mp4a.40.2"'))) skip('this Chromium plays no H.264')
     await page.locator('#play').click()

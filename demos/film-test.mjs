@@ -81,6 +81,15 @@ class Demo {
     })
   }
 
+  // complain tells what the nodes have to say, where a run could not be made.
+  complain() {
+    for (const n of ['n1', 'n2', 'n3', 'n4']) {
+      const log = join(this.dir, 'd', n, 'node.log')
+      const lines = existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(l => /level=(WARN|ERROR)/.test(l)) : []
+      for (const l of lines.slice(-4)) say(n, l.slice(0, 600))
+    }
+  }
+
   async stop() {
     if (this.child?.exitCode === null) this.child.kill('SIGTERM')
     await this.ended
@@ -123,7 +132,12 @@ async function run(act) {
       if (await r.finished().catch(err => err)) return // cut off on the way, or the page is gone
       seen.push({ segment: Number(n[1]), node, host, at })
     })
-    page.on('console', m => { if (m.type() === 'error' && !/ERR_(CONNECTION|EMPTY|NETWORK|INCOMPLETE|SOCKET)/.test(m.text())) say('page:', m.text()) })
+    const told = new Set()
+    page.on('console', m => {
+      if (m.type() !== 'error' || told.has(m.text()) || /ERR_(CONNECTION|EMPTY|NETWORK|INCOMPLETE|SOCKET)/.test(m.text())) return
+      told.add(m.text())
+      say('page:', m.text())
+    })
     await until('the page', 30_000, () => page.goto(demo.now.player)) // before the play: an address may be on its way
     await page.waitForFunction(() => window.rain)
     if (!await page.evaluate(() => MediaSource.isTypeSupported('video/mp4; codecs="avc1.64001E,mp4a.40.2"'))) skip('this Chromium plays no H.264')
@@ -147,6 +161,9 @@ async function run(act) {
       return { killed: k.nodes, segments: after.slice(0, 4).map(s => ({ segment: s.segment, node: s.node, host: s.host, after_ms: s.at - k.at })) }
     })
     return { ok: broken.length === 0, longest_stand_ms: Math.round(w.longest), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, broken }
+  } catch (err) {
+    demo.complain()
+    throw err
   } finally {
     await context?.close().catch(() => {})
     await demo.stop()

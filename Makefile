@@ -7,11 +7,23 @@ SEEDS   ?=
 TIME    ?= 20s
 export SEED SEEDS TIME
 
-.PHONY: demo test check build bench mutants sim verify fuzz cross install clean
+.PHONY: demo test check build assets bench mutants sim verify fuzz cross install clean
 
-build: ## the programs, into bin/
+build: assets ## the programs, into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl
+
+# The player is a matter of npm. Without npm, or without a network, the programs
+# are built nevertheless; the film's page then says what it lacks.
+UI = $(filter-out %/node_modules,$(wildcard assets/ui/*))
+
+assets: assets/dist/player.js ## the player page's scripts, into assets/dist, by npm
+
+assets/dist/player.js: $(UI)
+	@if command -v npm >/dev/null 2>&1; then \
+		(cd assets/ui && npm ci --fetch-retries=1 --fetch-timeout=30000 --no-audit --no-fund --loglevel=error && node build.mjs) || \
+		echo "assets/dist: npm failed, see above; the film's page goes without its player" >&2; \
+	else echo "assets/dist: no npm here; the film's page goes without its player" >&2; fi
 
 demo: build ## a whole cluster of four nodes on this machine; Ctrl-C ends it
 	bin/rainvideo demo
@@ -51,4 +63,5 @@ install: build
 	install -m 755 bin/snow bin/rainvideo bin/rainctl $(DESTDIR)/usr/local/bin/
 
 clean:
-	rm -rf bin
+	rm -rf bin assets/ui/node_modules
+	find assets/dist -type f ! -name .gitignore -delete

@@ -18,7 +18,7 @@ type Info struct {
 	ContentType string            `json:"content_type,omitempty"`
 	Modified    time.Time         `json:"modified"` // set by the node that took the put, whole seconds, UTC
 	Meta        map[string]string `json:"meta,omitempty"`
-	N           int               `json:"n"` // columns of the code: nodes that should hold a part
+	N           int               `json:"n"` // columns of the code: nodes that should hold one
 	K           int               `json:"k"` // how many of them give it back
 	Stored      int               `json:"stored"`
 	Survives    int               `json:"survives"` // nodes that may be lost with the object whole
@@ -35,7 +35,8 @@ type PutOptions struct {
 }
 
 // Object is an open version of an object. It stays readable until Close, also
-// when the key is replaced or deleted meanwhile.
+// when the key is replaced or deleted meanwhile; then a striped one that is not
+// read for Config.OrphanGrace may be gone.
 type Object struct {
 	Info
 	Body BodyReader

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -57,3 +58,40 @@ func BenchmarkOpenSmall(b *testing.B) {
 
 func BenchmarkPut1KiB(b *testing.B) { benchPut(b, 1<<10) }
 func BenchmarkPut1MiB(b *testing.B) { benchPut(b, 1<<20) }
+
+// benchGet reads an object of one window from a node that has a column, with
+// nothing decoded in memory.
+func benchGet(b *testing.B, size int, clients int) {
+	c := newTCPCluster(b, 4)
+	nodes := c.all()
+	if _, err := nodes[0].s.CreateBucket(b.Context(), "bucket"); err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := nodes[0].s.Put(b.Context(), "bucket", "k", bytes.NewReader(randomBody(1, size)), PutOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range nodes {
+		n.s.windows.limit, n.s.decoded.limit = 0, 0
+	}
+	b.SetBytes(int64(size))
+	b.SetParallelism(clients)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		buf := make([]byte, 256<<10)
+		for pb.Next() {
+			o, err := nodes[1].s.Open(context.Background(), "bucket", "k")
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.NewSectionReader(o.Body, 0, o.Size)}, buf); err != nil || n != int64(size) {
+				b.Errorf("%d bytes, %v", n, err)
+			}
+			_ = o.Body.Close()
+		}
+	})
+}
+
+func BenchmarkGet1MiB(b *testing.B)  { benchGet(b, 1<<20, 1) }
+func BenchmarkGet64MiB(b *testing.B) { benchGet(b, 64<<20, 1) }
+func BenchmarkPut64MiB(b *testing.B) { benchPut(b, 64<<20) }

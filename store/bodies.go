@@ -7,56 +7,73 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rain/ring"
 	"rain/store/catalog"
 )
 
-// local is a body on this node's disk. Its fields are guarded by bodies.mu.
+// local is a piece on this node's disk. Its fields are guarded by bodies.mu.
 type local struct {
 	size     int64
-	verified bool      // held to its hash in this life of the process
+	verified bool      // held to its checksums in this life of the process
+	damaged  bool      // some of its units are bad: it is missing, too, until it is rebuilt
 	orphan   time.Time // since when no object refers to it, or it was last asked for; zero: needed
 }
 
-// bodies knows which bodies this node has, lacks and no longer needs. Its lock
+// bodies knows which pieces this node has, lacks and no longer needs. Its lock
 // is never held over I/O: the ring's loop takes it.
 type bodies struct {
 	view func() *catalog.View
+	self ring.NodeID
 	now  func() time.Time
 
 	mu      sync.Mutex
 	have    map[catalog.Sum]*local
-	missing map[catalog.Sum]int64 // size
-	lacking atomic.Int64          // len(missing), for readers without the lock
+	missing map[catalog.Sum]piece
+	lacking atomic.Int64 // len(missing), for readers without the lock
 }
 
-func newBodies(view func() *catalog.View, now func() time.Time) *bodies {
-	return &bodies{view: view, now: now, have: map[catalog.Sum]*local{}, missing: map[catalog.Sum]int64{}}
+func newBodies(view func() *catalog.View, self ring.NodeID, now func() time.Time) *bodies {
+	return &bodies{view: view, self: self, now: now, have: map[catalog.Sum]*local{}, missing: map[catalog.Sum]piece{}}
 }
+
+// count is to be called after each change of missing; the lock is held.
+func (b *bodies) count() { b.lacking.Store(int64(len(b.missing))) }
 
 // change takes in what the catalog says. It reports whether something is
 // missing now.
-func (b *bodies) change(c catalog.Change) bool {
+func (b *bodies) change(c catalog.Change) (missing bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	defer func() { b.lacking.Store(int64(len(b.missing))) }()
+	defer b.count()
 	if c.Reset {
 		b.reset()
 		return len(b.missing) > 0
 	}
-	l := b.have[c.Sum]
-	switch {
-	case c.Needed && l != nil && l.size == c.Size:
-		l.orphan = time.Time{}
-	case c.Needed:
-		b.missing[c.Sum] = c.Size
-		return true
-	default:
-		if l != nil {
+	pieces(c.Rec, b.self, func(p piece) {
+		if c.Needed {
+			missing = b.need(p) || missing
+			return
+		}
+		if l := b.have[p.name]; l != nil {
 			l.orphan = b.now()
 		}
-		delete(b.missing, c.Sum)
+		delete(b.missing, p.name)
+	})
+	return missing
+}
+
+// need notes that an object has the piece; it reports whether it is missing.
+// The lock is held.
+func (b *bodies) need(p piece) bool {
+	l := b.have[p.name]
+	if l != nil && l.size == p.size {
+		l.orphan = time.Time{}
+		if !l.damaged {
+			return false
+		}
 	}
-	return false
+	b.missing[p.name] = p
+	return true
 }
 
 // reset compares all that is here with all that the catalog names.
@@ -68,49 +85,46 @@ func (b *bodies) reset() {
 		}
 	}
 	clear(b.missing)
-	b.view().Bodies(nil, func(s catalog.Sum, body catalog.Body) bool {
-		if l := b.have[s]; l != nil && l.size == body.Size {
-			l.orphan = time.Time{}
-		} else {
-			b.missing[s] = body.Size
-		}
+	b.view().Bodies(nil, func(_ catalog.Sum, body catalog.Body) bool {
+		pieces(body.Rec, b.self, func(p piece) { b.need(p) })
 		return true
 	})
 }
 
-// add takes in a body that is on the disk now.
-func (b *bodies) add(s catalog.Sum, size int64, verified bool) {
+// add takes in a piece that is on the disk now.
+func (b *bodies) add(name catalog.Sum, size int64, verified bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &local{size: size, verified: verified}
-	if body, needed := b.view().Body(s); needed && body.Size == size {
-		delete(b.missing, s)
+	if p, needed := findPiece(b.view(), name, b.self); needed && p.size == size {
+		delete(b.missing, name)
 	} else if !needed {
 		l.orphan = b.now()
 	}
-	b.have[s] = l
-	b.lacking.Store(int64(len(b.missing)))
+	b.have[name] = l
+	b.count()
 }
 
-// touch reports whether the body is here and keeps it for another grace.
-func (b *bodies) touch(s catalog.Sum) (size int64, ok bool) {
+// touch reports whether the piece is here and whole, and keeps it for another
+// grace.
+func (b *bodies) touch(name catalog.Sum) (size int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.have[s]
+	l := b.have[name]
 	if l == nil {
 		return 0, false
 	}
 	if !l.orphan.IsZero() {
 		l.orphan = b.now()
 	}
-	return l.size, true
+	return l.size, !l.damaged
 }
 
 // get returns the entry, a name for this very copy, and whether it is verified.
-func (b *bodies) get(s catalog.Sum) (l *local, size int64, verified bool) {
+func (b *bodies) get(name catalog.Sum) (l *local, size int64, verified bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l = b.have[s]; l == nil {
+	if l = b.have[name]; l == nil {
 		return nil, 0, false
 	}
 	return l, l.size, l.verified
@@ -122,33 +136,49 @@ func (b *bodies) setVerified(l *local) {
 	l.verified = true
 }
 
-// lose forgets a copy. It reports whether it was still the one known.
-func (b *bodies) lose(s catalog.Sum, l *local) bool {
+// damage notes that units of a piece are bad: it stays until it is rebuilt, as
+// its other units may be needed. It reports whether that is news.
+func (b *bodies) damage(name catalog.Sum, l *local) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.have[s] != l {
+	if b.have[name] != l || l.damaged {
 		return false
 	}
-	delete(b.have, s)
-	if body, needed := b.view().Body(s); needed {
-		b.missing[s] = body.Size
+	l.damaged = true
+	if p, needed := findPiece(b.view(), name, b.self); needed {
+		b.missing[name] = p
 	}
-	b.lacking.Store(int64(len(b.missing)))
+	b.count()
 	return true
 }
 
-// dropOrphan forgets the body if it has been an orphan since before then.
-func (b *bodies) dropOrphan(s catalog.Sum, before time.Time) bool {
+// lose forgets a copy. It reports whether it was still the one known.
+func (b *bodies) lose(name catalog.Sum, l *local) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.have[s]
+	if b.have[name] != l {
+		return false
+	}
+	delete(b.have, name)
+	if p, needed := findPiece(b.view(), name, b.self); needed {
+		b.missing[name] = p
+	}
+	b.count()
+	return true
+}
+
+// dropOrphan forgets the piece if it has been an orphan since before then.
+func (b *bodies) dropOrphan(name catalog.Sum, before time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.have[name]
 	if l == nil || l.orphan.IsZero() || !l.orphan.Before(before) {
 		return false
 	}
-	if _, needed := b.view().Body(s); needed {
+	if _, needed := findPiece(b.view(), name, b.self); needed {
 		return false
 	}
-	delete(b.have, s)
+	delete(b.have, name)
 	return true
 }
 
@@ -166,38 +196,43 @@ func (b *bodies) orphans(before time.Time) []catalog.Sum {
 	return out
 }
 
-// lack is a body that should be here.
-type lack struct {
-	sum  catalog.Sum
-	size int64
-}
-
-// lacks lists up to limit missing bodies for which ok is true, the number of
-// all missing ones and their bytes.
-func (b *bodies) lacks(limit int, ok func(catalog.Sum) bool) (out []lack, n int, size int64) {
+// lacks lists up to limit missing pieces for which ok is true (here: with some
+// bad units, but not gone), the number of all missing ones and their bytes.
+func (b *bodies) lacks(limit int, ok func(p piece, here bool) bool) (out []piece, n int, size int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for s, sz := range b.missing {
-		size += sz
-		if len(out) < limit && (ok == nil || ok(s)) {
-			out = append(out, lack{s, sz})
+	for _, p := range b.missing {
+		size += p.size
+		if len(out) < limit && (ok == nil || ok(p, b.have[p.name] != nil)) {
+			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(x, y lack) int { return bytes.Compare(x.sum[:], y.sum[:]) })
+	slices.SortFunc(out, func(x, y piece) int { return bytes.Compare(x.name[:], y.name[:]) })
 	return out, len(b.missing), size
 }
 
-func (b *bodies) isMissing(s catalog.Sum) bool {
+// repairBytes is how many bytes must come from other members to make good what
+// is missing.
+func (b *bodies) repairBytes() (n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.missing {
+		n += p.size * int64(p.rec.K)
+	}
+	return n
+}
+
+func (b *bodies) isMissing(name catalog.Sum) bool {
 	if b.lacking.Load() == 0 {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, ok := b.missing[s]
+	_, ok := b.missing[name]
 	return ok
 }
 
-// all lists the bodies on the disk.
+// all lists the pieces on the disk.
 func (b *bodies) all() []catalog.Sum {
 	b.mu.Lock()
 	defer b.mu.Unlock()

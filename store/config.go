@@ -21,6 +21,16 @@ type Config struct {
 	MaxObject int64
 	// CacheBytes bounds the memory for bodies of at most 64 KiB. Default 128 MiB.
 	CacheBytes int64
+	// WindowBytes bounds the memory for decoded parts of larger bodies. Default
+	// 64 MiB.
+	WindowBytes int64
+	// DecodedBytes bounds the disk for larger bodies that are opened again and
+	// again: they are kept decoded in a file of their own, for sendfile. A body
+	// larger than a quarter of it is not. Default 1 GiB.
+	DecodedBytes int64
+	// Code is the code of new objects over 64 KiB in buckets without one of
+	// their own; the zero Code: by the number of storage nodes.
+	Code Code
 	// PeerStall is how long a put that has a quorum waits for the other members
 	// before it leaves them out, to be repaired later; and how long a read waits
 	// for one member before it asks the next. Without a quorum a put has five
@@ -39,12 +49,17 @@ type Config struct {
 	ScrubBytesPerSecond int64
 }
 
+// Code is a code of N columns, any K of which give an object back.
+type Code struct{ N, K int }
+
 // DefaultConfig returns the defaults; Dir is to be set.
 func DefaultConfig() Config {
 	return Config{
 		ReserveBytes:         256 << 20,
 		MaxObject:            5 << 30,
 		CacheBytes:           128 << 20,
+		WindowBytes:          64 << 20,
+		DecodedBytes:         1 << 30,
 		PeerStall:            2 * time.Second,
 		ProposeTimeout:       10 * time.Second,
 		OrphanGrace:          time.Hour,
@@ -65,6 +80,11 @@ func (c Config) Validate() error {
 	fault(c.ReserveBytes < 0, "reserve_bytes is %d; 0 or more is allowed", c.ReserveBytes)
 	fault(c.MaxObject < 1 || c.MaxObject > 1<<50, "the largest object is %d bytes; 1 to 2^50 are allowed", c.MaxObject)
 	fault(c.CacheBytes < 0, "the cache is %d bytes; 0 or more are allowed", c.CacheBytes)
+	fault(c.WindowBytes < 0, "the windows have %d bytes; 0 or more are allowed", c.WindowBytes)
+	fault(c.DecodedBytes < 0, "the decoded files have %d bytes; 0 or more are allowed", c.DecodedBytes)
+	if err := checkCode(c.Code.N, c.Code.K); err != nil {
+		errs = append(errs, fmt.Errorf("store: config: %w", err))
+	}
 	fault(c.PeerStall < 10*time.Millisecond, "the stall time is %v; at least 10ms is allowed", c.PeerStall)
 	fault(c.ProposeTimeout < 10*time.Millisecond, "the propose time-out is %v; at least 10ms is allowed", c.ProposeTimeout)
 	fault(c.OrphanGrace < shortGrace, "the grace of orphans is %v; at least %v is allowed", c.OrphanGrace, shortGrace)
@@ -81,6 +101,8 @@ type Ring interface {
 	// Members are the ids of the newest view. The slice is not changed later.
 	Members() []ring.NodeID
 	Self() ring.NodeID
+	// Storage are the ids of the layout's storage nodes, up or down.
+	Storage() []ring.NodeID
 	// Ready is nil while this node is in the primary component; else it says
 	// why it is not.
 	Ready() error

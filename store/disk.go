@@ -112,7 +112,7 @@ func openDisk(fsys filesystem, dir string, reserve int64) (*disk, error) {
 	d := &disk{fs: fsys, dir: dir, reserve: uint64(reserve)}
 	d.dirs = dirSyncer{fs: fsys, waiting: map[string]*syncRound{}}
 	d.state.Store(DiskOK)
-	for _, sub := range []string{"", "objects", "tmp"} {
+	for _, sub := range []string{"", "objects", "tmp", "decoded"} {
 		if err := fsys.mkdir(filepath.Join(dir, sub)); err != nil {
 			return nil, fmt.Errorf("store: make folder: %w", err)
 		}
@@ -120,13 +120,15 @@ func openDisk(fsys filesystem, dir string, reserve int64) (*disk, error) {
 	if err := fsys.syncDir(dir); err != nil {
 		return nil, fmt.Errorf("store: sync folder: %w", err)
 	}
-	left, err := fsys.list(filepath.Join(dir, "tmp"))
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	for _, e := range left {
-		if err := fsys.remove(filepath.Join(dir, "tmp", e.Name())); err != nil {
-			return nil, fmt.Errorf("store: remove leftover: %w", err)
+	for _, sub := range []string{"tmp", "decoded"} {
+		left, err := fsys.list(filepath.Join(dir, sub))
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		for _, e := range left {
+			if err := fsys.remove(filepath.Join(dir, sub, e.Name())); err != nil {
+				return nil, fmt.Errorf("store: remove leftover: %w", err)
+			}
 		}
 	}
 	return d, nil
@@ -204,22 +206,44 @@ func (d *disk) commit(t *temp, s catalog.Sum, have func() bool) error {
 	if err := t.Sync(); err != nil {
 		return d.note(err)
 	}
+	there, err := d.place(t, s, have)
+	if err == nil && !there {
+		err = d.dirs.sync(filepath.Dir(d.path(s)))
+	}
+	return d.note(err)
+}
+
+// commitAll gives the pieces of one body, which share a folder, their names. It
+// replaces what is there.
+func (d *disk) commitAll(temps []*temp, names []catalog.Sum) error {
+	for _, t := range temps {
+		if err := t.Sync(); err != nil {
+			return d.note(err)
+		}
+	}
+	for i, t := range temps {
+		if _, err := d.place(t, names[i], func() bool { return false }); err != nil {
+			return d.note(err)
+		}
+	}
+	return d.note(d.dirs.sync(filepath.Dir(d.path(names[0]))))
+}
+
+// place gives a synced body its name; the folder is not synced yet. It reports
+// whether the body was there already.
+func (d *disk) place(t *temp, s catalog.Sum, have func() bool) (there bool, err error) {
 	mu := d.shard(s)
 	mu.Lock()
+	defer mu.Unlock()
 	if have() {
-		mu.Unlock()
-		return nil
+		return true, nil
 	}
 	path := d.path(s)
-	err := d.fs.publish(t.path, path)
+	err = d.fs.publish(t.path, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = d.firstOf(t.path, path)
 	}
-	mu.Unlock()
-	if err == nil {
-		err = d.dirs.sync(filepath.Dir(path))
-	}
-	return d.note(err)
+	return false, err
 }
 
 // firstOf makes the folder of the first body that goes there.

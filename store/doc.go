@@ -1,13 +1,35 @@
-// Package store keeps objects on all members of a cluster: the table of them
-// rides on the token (package catalog), their bodies lie whole on each node.
+// Package store keeps objects on the members of a cluster: the table of them
+// rides on the token (package catalog). A body of at most 64 KiB lies whole on
+// every member. A larger one is striped: cut and coded by package array, a column
+// on each of n storage nodes as symbol files (package symbol), any k of which
+// give it back. Which nodes, in which order, is in the object's record: all of
+// the layout up to six, else those that a rendezvous hash of the body's beginning
+// draws.
 //
 // Guarantees. When Put returns, every member of the view answers with the new
-// version, and the body is on disk, synced, on more than half of the view; the
-// others fetch it. A crash anywhere leaves the old version or the new one,
-// never a mixture. What is read is what was put: small bodies are held to their
-// SHA-256 when they are loaded, large ones at their first opening in the
-// background and then by a slow scrub of everything; a bad copy counts as lost
-// and is fetched from another member. Of conditional puts that race, one wins.
+// version, and the body is on disk, synced: whole or its column on more than half
+// of the living members that should have it, on this one if it is among them,
+// and at least k columns; the others get theirs later, by repair. A crash
+// anywhere leaves the old version or the new one, never a mixture. What is read is
+// what was put: small bodies are held to their SHA-256 when they are loaded, each
+// unit of a column to its checksum whenever it is read; a bad copy or unit
+// counts as lost and is made anew from other members. A slow scrub reads all. Of
+// conditional puts that race, one wins.
+//
+// Reads. This node's own column first, then those of the members that are
+// cheapest by measured latency and load. A member that has not answered after
+// the 95th percentile costs a hedge: the next one is asked, and it comes last for
+// some seconds. A short range moves only the units that it touches; sequential
+// reads load windows of about a MiB, two ahead. Decoded windows are kept in
+// memory up to Config.WindowBytes, bodies that are opened again and again as files
+// up to Config.DecodedBytes, so that they go out by sendfile.
+//
+// Memory. A put holds up to 10 coded blocks (2.5 MiB at n = 4) and 1 MiB; a
+// sequential reader up to three windows besides the cache.
+//
+// Repair. A node makes exactly the symbols that it lacks, from k others, those
+// that could lose least first, at Config.RepairBytesPerSecond read. A node that
+// stays away keeps its columns in the layout: there are no spares yet.
 //
 // Limits. Bodies up to Config.MaxObject; names and metadata as in package
 // catalog. A node with less free space than Config.ReserveBytes takes no bodies
@@ -15,21 +37,26 @@
 // go on from what this node knows, which may be old. An error that wraps
 // ring.ErrOutcomeUnknown or a deadline says that the put may yet take effect.
 //
-// On disk, below Config.Dir: objects/ab/SHA256 (hex; ab are its first two
-// digits), written as tmp/NAME, synced, renamed, folder synced. What no object
-// refers to goes after Config.OrphanGrace.
+// On disk, below Config.Dir: objects/ab/NAME (hex; ab are its first two digits):
+// the body, NAME being its SHA-256; or a column of one part of a striped body,
+// NAME being a hash of content and layout with the part's number in its last four
+// bytes, equal on all nodes. Written as tmp/N, synced, renamed, folder synced.
+// What no object refers to goes after Config.OrphanGrace. decoded/ is a cache.
 //
 // Between nodes, big-endian, on a bulk connection, which carries any number of
 // requests one after the other:
 //
-//	request: version u8 = 1 | kind u8 | sha256 [32] | size u64
+//	request: version u8 = 1 | kind u8 | name [32] | size u64
 //	"store.put"  kind 1, small: size bytes follow; reply: status u8
-//	             kind 2, stream: reply go, have or no space; after go frames of
-//	             length u32 | bytes, then length 0 | sha256 [32]; reply: status u8
-//	             (sha256 zero and size 2^64-1 in the request: not known yet)
-//	"store.get"  kind 3: reply: status u8 | size u64 | the body
-//	"store.lack" kind 4: reply: count u32 | the first 4096 of the hashes whose
-//	             bodies the node should have and lacks
+//	             kind 5, column: n u16 | k u16 | column u16 | unit u32 follow; name
+//	             zero or size (of the object) 2^64-1: not known yet; reply go, have
+//	             or no space; after go units of length u32 | bytes | checksum u32,
+//	             then length 0 | name [32] | sha256 [32] | size u64; reply: status u8
+//	"store.get"  kind 3: reply: status u8 | size u64 | the whole body
+//	             kind 6, units: size is first block of the part << 32 | blocks;
+//	             reply: status u8 | column u16 | length u32 | units with checksums
+//	"store.lack" kind 4: reply: count u32 | the first 4096 of the names of what
+//	             the node should have and lacks
 //
 // Status: 1 stored, 2 have, 3 go, 4 no space, 5 other hash, 6 failed, 7 absent.
 package store

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -32,6 +34,7 @@ type cluster struct {
 	disk  bool                                // on a real disk, not in memory
 	calls atomic.Int64
 	sent  atomic.Int64 // bytes written by callers
+	got   atomic.Int64 // bytes read by callers
 }
 
 type node struct {
@@ -58,6 +61,7 @@ type testFS struct {
 	freeNow atomic.Uint64 // 0: plenty
 	budget  atomic.Int64  // bytes that may still be written, if limited
 	limited atomic.Bool
+	tape    atomic.Pointer[tape] // if set, what happens is written down
 }
 
 func (f *testFS) free(string) (uint64, error) {
@@ -72,18 +76,29 @@ func (f *testFS) create(path string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &testFile{inner, f}, nil
+	f.tape.Load().add(fsOp{kind: "create", path: path})
+	return &testFile{inner, f, path}, nil
 }
 
 type testFile struct {
 	file
-	fs *testFS
+	fs   *testFS
+	path string
+}
+
+func (f *testFile) Sync() error {
+	err := f.file.Sync()
+	if err == nil {
+		f.fs.tape.Load().add(fsOp{kind: "sync", path: f.path})
+	}
+	return err
 }
 
 func (f *testFile) Write(p []byte) (int, error) {
 	if f.fs.limited.Load() && f.fs.budget.Add(-int64(len(p))) < 0 {
 		return 0, fmt.Errorf("write: %w", syscall.ENOSPC)
 	}
+	f.fs.tape.Load().add(fsOp{kind: "write", path: f.path, data: bytes.Clone(p)})
 	return f.file.Write(p)
 }
 
@@ -210,6 +225,13 @@ func (n *node) Members() []ring.NodeID {
 	return n.c.view
 }
 
+// Storage are all nodes that there ever were, up or down.
+func (n *node) Storage() []ring.NodeID {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.c.nodes))
+}
+
 func (n *node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -288,17 +310,23 @@ func (n *node) Call(ctx context.Context, peer ring.NodeID, service string, f fun
 			h(ctx, n.id, theirs)
 		}()
 	}
-	return f(&countingConn{ours, &n.c.sent})
+	return f(&countingConn{ours, n.c})
 }
 
 type countingConn struct {
 	net.Conn
-	n *atomic.Int64
+	c *cluster
+}
+
+func (c *countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.c.got.Add(int64(n))
+	return n, err
 }
 
 func (c *countingConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.n.Add(int64(n))
+	c.c.sent.Add(int64(n))
 	return n, err
 }
 
@@ -311,6 +339,15 @@ func (c *cluster) all() []*node {
 		out = append(out, c.nodes[id])
 	}
 	return out
+}
+
+// path is where the node keeps its piece of an object's part.
+func (n *node) path(key string, part int) string {
+	rec := n.s.table.Now().Get("bucket", key)
+	if !rec.Striped() {
+		return n.s.disk.path(rec.Sum)
+	}
+	return n.s.disk.path(pieceName(rec.Body, part))
 }
 
 // eventually waits for what other goroutines bring about.

@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -30,6 +28,8 @@ type fanout struct {
 	pending map[ring.NodeID]bool
 	acked   map[ring.NodeID]bool
 	failed  map[ring.NodeID]error
+	among   []ring.NodeID // who should have it; nil: all members
+	least   int           // how many must have it at the least
 }
 
 type ack struct {
@@ -66,9 +66,32 @@ func (f *fanout) close() {
 	f.wg.Wait()
 }
 
-// wait returns when this node and more than half of the newest view have the
-// body, and the others have answered or were waited for long enough. Members
-// that leave the view are waited for no longer.
+// members are those of the newest view that should have the body.
+func (f *fanout) members() []ring.NodeID {
+	all := f.s.ring.Members()
+	if f.among == nil {
+		return all
+	}
+	out := make([]ring.NodeID, 0, len(f.among))
+	for _, m := range all {
+		if slices.Contains(f.among, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// enough reports whether the put may be confirmed: this node, if it is to have
+// the body, and more than half of those that should have it do have it.
+func (f *fanout) enough(members []ring.NodeID) bool {
+	self := f.s.ring.Self()
+	have := f.count(members)
+	return 2*have > len(members) && have >= f.least && (f.acked[self] || f.among != nil && !slices.Contains(f.among, self))
+}
+
+// wait returns when enough members have the body, and the others have answered
+// or were waited for long enough. Members that leave the view are waited for no
+// longer.
 func (f *fanout) wait(ctx context.Context) error {
 	tick := time.NewTicker(viewPoll)
 	defer tick.Stop()
@@ -78,9 +101,9 @@ func (f *fanout) wait(ctx context.Context) error {
 		if err := f.failed[self]; err != nil {
 			return err
 		}
-		members := f.s.ring.Members()
+		members := f.members()
 		waiting := slices.ContainsFunc(members, func(m ring.NodeID) bool { return f.pending[m] })
-		enough := f.acked[self] && 2*f.count(members) > len(members)
+		enough := f.enough(members)
 		if enough && !waiting {
 			return nil
 		}
@@ -142,7 +165,8 @@ func (f *fanout) tooFew(members []ring.NodeID) error {
 			why += fmt.Sprintf("; %s: %v", m, err)
 		}
 	}
-	return fmt.Errorf("store: %d of %d members took the body, more than half are needed%s: %w", f.count(members), len(members), why, kind)
+	return fmt.Errorf("store: %d of %d members took the body, %d are needed%s: %w",
+		f.count(members), len(members), max(len(members)/2+1, f.least), why, kind)
 }
 
 // sendSmall brings a small body to a member in one round trip.
@@ -166,63 +190,4 @@ func settled(st status, err error) error {
 		return statusError(st)
 	}
 	return err
-}
-
-// sendSpool brings a body to a member while it is still coming in.
-func (s *Store) sendSpool(ctx context.Context, peer ring.NodeID, sp *spool, size int64) error {
-	st, err := sp.wait(ctx, func(st spoolState) bool { return st.done || st.known || st.n >= streamFrom })
-	if err != nil {
-		return err
-	}
-	return s.call(ctx, peer, servicePut, func(conn net.Conn) error {
-		c, release := guardConn(ctx, conn, patience*s.cfg.PeerStall)
-		defer release()
-		req := request{kind: kindStream, size: unknownSize}
-		if st.known {
-			req.sum = st.sum
-		}
-		switch {
-		case st.done:
-			req.size = uint64(st.n)
-		case size > 0:
-			req.size = uint64(size)
-		}
-		if _, err := c.Write(req.append(nil)); err != nil {
-			return err
-		}
-		word, err := c.readStatus(syncTime(s.cfg.PeerStall, 0))
-		if err != nil || word != statusGo {
-			return settled(word, err)
-		}
-		end, err := s.sendFrames(ctx, c, sp)
-		if err != nil {
-			return err
-		}
-		word, err = c.readStatus(syncTime(s.cfg.PeerStall, end))
-		return settled(word, err)
-	})
-}
-
-func (s *Store) sendFrames(ctx context.Context, c *stallConn, sp *spool) (size int64, err error) {
-	buf := make([]byte, 4+chunkSize)
-	for {
-		n, err := sp.readAt(ctx, buf[4:], size)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return size, err
-		}
-		binary.BigEndian.PutUint32(buf, uint32(n))
-		if _, err := c.Write(buf[:4+n]); err != nil {
-			return size, err
-		}
-		size += int64(n)
-	}
-	st, err := sp.wait(ctx, func(st spoolState) bool { return st.done })
-	if err != nil {
-		return size, err
-	}
-	_, err = c.Write(append([]byte{0, 0, 0, 0}, st.sum[:]...))
-	return size, err
 }

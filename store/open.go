@@ -27,6 +27,9 @@ func (s *Store) Open(ctx context.Context, bucket, key string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if rec.Striped() {
+		return s.openStriped(bucket, key, rec)
+	}
 	if rec.Size <= smallBody {
 		body, ok := s.cache.get(rec.Sum)
 		if !ok {
@@ -45,6 +48,27 @@ func (s *Store) Open(ctx context.Context, bucket, key string) (*Object, error) {
 		return nil, fmt.Errorf("store: open %s/%s: %w", bucket, key, err)
 	}
 	return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
+}
+
+// openStriped opens a striped body: from memory, from a decoded file, or from
+// its symbols.
+func (s *Store) openStriped(bucket, key string, rec *catalog.Record) (*Object, error) {
+	if layoutOf(rec).Windows() == 1 {
+		if body, ok := s.windows.peek(windowKey{rec.Body, 0}); ok {
+			o := &memObject{}
+			o.Info = s.infoOf(bucket, key, rec)
+			o.mem.body = body
+			o.Body = &o.mem
+			return &o.Object, nil
+		}
+	}
+	if f := s.openDecoded(rec); f != nil {
+		return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
+	}
+	if err := s.reachable(rec); err != nil {
+		return nil, fmt.Errorf("store: open %s/%s: %w", bucket, key, err)
+	}
+	return &Object{Info: s.infoOf(bucket, key, rec), Body: s.newStripedBody(rec)}, nil
 }
 
 // memObject is an object and its reader in one allocation.

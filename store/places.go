@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"time"
 
@@ -49,11 +50,41 @@ func (p *places) others(s catalog.Sum) int {
 	return n
 }
 
-// copies is how many members have the body, as far as this node knows.
+// copies is how many members have the whole body, as far as this node knows.
 func (s *Store) copies(sum catalog.Sum) int {
 	n := s.places.Load().others(sum)
 	if !s.bodies.isMissing(sum) {
 		n++
+	}
+	return n
+}
+
+// holders is how many members have the whole body, or their column of its part.
+func (s *Store) holders(rec *catalog.Record, part int) int {
+	if !rec.Striped() {
+		return s.copies(rec.Sum)
+	}
+	p, name, n := s.places.Load(), pieceName(rec.Body, part), 0
+	for _, id := range rec.Nodes {
+		if id == s.ring.Self() {
+			if !s.bodies.isMissing(name) {
+				n++
+			}
+		} else if l, told := p.lacks[id]; told && !l[name] {
+			n++
+		}
+	}
+	return n
+}
+
+// stored is how many members have what they should have of the body.
+func (s *Store) stored(rec *catalog.Record) int {
+	n := s.holders(rec, 0)
+	if !rec.Striped() || s.bodies.lacking.Load() == 0 && len(s.places.Load().part) == 0 {
+		return n // nobody lacks anything: all parts are alike
+	}
+	for part := range layoutOf(rec).Parts() {
+		n = min(n, s.holders(rec, part))
 	}
 	return n
 }
@@ -78,7 +109,7 @@ func (s *Store) keepPlaces(in func(ring.NodeID) bool) {
 }
 
 // noteLeftOut remembers which members a put went on without.
-func (s *Store) noteLeftOut(sum catalog.Sum, f *fanout) {
+func (s *Store) noteLeftOut(rec *catalog.Record, f *fanout) {
 	if len(f.failed)+len(f.pending) == 0 {
 		return
 	}
@@ -87,11 +118,10 @@ func (s *Store) noteLeftOut(sum catalog.Sum, f *fanout) {
 			if f.acked[id] {
 				continue
 			}
-			l = maps.Clone(l)
-			if l == nil {
+			if l = maps.Clone(l); l == nil {
 				l = map[catalog.Sum]bool{}
 			}
-			l[sum] = true
+			pieces(rec, id, func(p piece) { l[p.name] = true })
 			lacks[id] = l
 		}
 	})
@@ -175,22 +205,41 @@ func (s *Store) askLacks(ctx context.Context, peer ring.NodeID) (set map[catalog
 // Tolerance is how many members may be lost at once with every object whole;
 // known is false while there are no objects.
 func (s *Store) Tolerance() (data int, known bool) {
-	if s.table.Now().Objects() == 0 {
+	v := s.table.Now()
+	if v.Objects() == 0 {
 		return 0, false
 	}
 	p := s.places.Load()
-	least := p.full + len(p.part) + 1
-	for _, l := range p.part {
-		for sum := range l {
-			least = min(least, s.copies(sum))
+	data = math.MaxInt
+	if v.Wholes() > 0 {
+		data = p.full + len(p.part)
+	}
+	v.Spreads(func(sp catalog.Spread) bool {
+		n := 0
+		for _, id := range sp.Nodes {
+			if _, told := p.lacks[id]; told || id == s.ring.Self() {
+				n++
+			}
+		}
+		data = min(data, n-sp.K)
+		return true
+	})
+	weaker := func(id ring.NodeID, name catalog.Sum) {
+		if pc, ok := findPiece(v, name, id); ok {
+			data = min(data, s.holders(pc.rec, pc.part)-int(pc.rec.K))
+		}
+	}
+	for id, l := range p.lacks {
+		for name := range l {
+			weaker(id, name)
 		}
 	}
 	own, n, _ := s.bodies.lacks(maxLacks, nil)
-	for _, l := range own {
-		least = min(least, s.copies(l.sum))
+	for _, pc := range own {
+		weaker(s.ring.Self(), pc.name)
 	}
 	if n > len(own) {
-		least = min(least, p.full)
+		data = 0 // too many to look at: count on nothing
 	}
-	return max(least-1, 0), true
+	return max(data, 0), true
 }

@@ -53,7 +53,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt
 		rec.Size = int64(n)
 		rec.Sum, stored, err = s.placeSmall(ctx, members, bytes.Clone(head[:n]), announced)
 	} else {
-		rec.Sum, rec.Size, stored, err = s.placeLarge(ctx, members, io.MultiReader(bytes.NewReader(head), body), opt.Size, announced)
+		stored, err = s.placeStriped(ctx, &rec, bucket, head, body, opt.Size, announced)
 	}
 	if err != nil {
 		return Info{}, false, err
@@ -66,9 +66,9 @@ func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt
 	if err != nil {
 		return Info{}, false, err
 	}
-	rec.Version, rec.ETag, rec.Hex = res.Version, res.ETag, rec.Sum.String()
-	info := s.infoOf(bucket, key, &rec)
-	info.Stored, info.Survives = stored, max(stored-1, 0)
+	rec.Version = res.Version
+	info := s.infoOf(bucket, key, rec.Derive())
+	info.Stored, info.Survives = stored, max(stored-info.K, 0)
 	return info, res.Outcome == catalog.Created, nil
 }
 
@@ -129,70 +129,8 @@ func (s *Store) placeSmall(ctx context.Context, members []ring.NodeID, body []by
 	if err := f.wait(ctx); err != nil {
 		return sum, 0, err
 	}
-	s.noteLeftOut(sum, f)
+	s.noteLeftOut(catalog.Record{Sum: sum, Size: int64(len(body))}.Derive(), f)
 	return sum, len(f.acked), nil
-}
-
-// placeLarge brings a body to the disks of the members while it is coming in.
-func (s *Store) placeLarge(ctx context.Context, members []ring.NodeID, body io.Reader, size int64, announced *catalog.Sum) (catalog.Sum, int64, int, error) {
-	t, err := s.disk.temp()
-	if err != nil {
-		return catalog.Sum{}, 0, 0, err
-	}
-	defer s.disk.discard(t)
-	sp := newSpool(t)
-	if announced != nil {
-		sp.announce(*announced)
-	}
-	f := s.newFanout(ctx)
-	defer f.close()
-	f.start(members, func(ctx context.Context, m ring.NodeID) error { return s.sendSpool(ctx, m, sp, size) })
-	n, err := s.fill(sp, body)
-	if err == nil {
-		err = checkSize(n, size)
-	}
-	sum := sp.end(err)
-	if err == nil {
-		err = sp.err
-	}
-	if err != nil {
-		return sum, n, 0, err
-	}
-	f.run(s.ring.Self(), func() error { return s.saveTemp(t, sum, n) })
-	if err := f.wait(ctx); err != nil {
-		return sum, n, 0, err
-	}
-	s.noteLeftOut(sum, f)
-	return sum, n, len(f.acked), nil
-}
-
-// fill copies the client's body into the spool and looks at the space left now
-// and then.
-func (s *Store) fill(sp *spool, body io.Reader) (n int64, err error) {
-	buf := make([]byte, chunkSize)
-	for checked := int64(0); ; {
-		r, end, err := readChunk(body, buf)
-		if err != nil {
-			return n, err
-		}
-		if n += int64(r); n > s.cfg.MaxObject {
-			return n, s.tooLarge()
-		}
-		if n-checked >= 16<<20 {
-			checked = n
-			if err := s.disk.room(0); err != nil {
-				return n, err
-			}
-		}
-		if r > 0 {
-			if _, err := sp.Write(buf[:r]); err != nil {
-				return n, s.disk.note(err)
-			}
-		}
-		if end {
-			return n, nil
-		}
-	}
 }
 
 // readChunk fills buf or reads to the end of the body. Unlike io.ReadFull it

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +23,8 @@ const (
 	repairRest    = 100 * time.Millisecond
 	repairEvery   = 2 * time.Second
 	repairWorkers = 4
-	repairBatch   = 256
+	repairBatch   = 64
+	repairScan    = 4096
 	maxBackoff    = time.Minute
 	scrubRest     = time.Hour
 	// verifyRate bounds the checks of bodies that were opened; bytes a second.
@@ -68,33 +71,40 @@ func rest(ctx context.Context, d time.Duration) bool {
 // repairSome fetches a batch. It reports whether there may be more to do now.
 func (s *Store) repairSome(ctx context.Context, pace *pacer, later map[catalog.Sum]retry) bool {
 	now := time.Now()
-	batch, n, _ := s.bodies.lacks(repairBatch, func(sum catalog.Sum) bool { return !now.Before(later[sum].at) })
+	batch, n, _ := s.bodies.lacks(repairScan, func(p piece, _ bool) bool { return !now.Before(later[p.name].at) })
 	if n == 0 {
 		clear(later)
 	}
 	if len(batch) == 0 || ctx.Err() != nil {
 		return false
 	}
-	work := make(chan lack)
+	// Who could lose least comes first.
+	spare := make(map[catalog.Sum]int, len(batch))
+	for _, p := range batch {
+		spare[p.name] = s.holders(p.rec, p.part) - int(p.rec.K)
+	}
+	slices.SortStableFunc(batch, func(a, b piece) int { return cmp.Compare(spare[a.name], spare[b.name]) })
+	batch = batch[:min(len(batch), repairBatch)]
+	work := make(chan piece)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for range min(repairWorkers, len(batch)) {
 		wg.Go(func() {
 			for l := range work {
-				err := s.fetch(ctx, l.sum, l.size, pace)
+				err := s.repair(ctx, l, pace)
 				if ctx.Err() != nil {
 					continue
 				}
 				mu.Lock()
 				if err == nil {
-					delete(later, l.sum)
+					delete(later, l.name)
 				} else {
-					r := later[l.sum]
+					r := later[l.name]
 					r.wait = min(max(2*r.wait, time.Second), maxBackoff)
 					r.at = time.Now().Add(r.wait)
-					later[l.sum] = r
+					later[l.name] = r
 					s.log.LogAttrs(ctx, slog.LevelWarn, "missing body not fetched, trying again later",
-						slog.String("sha256", l.sum.String()), slog.Duration("in", r.wait), slog.Any("error", err))
+						slog.String("piece", l.name.String()), slog.Duration("in", r.wait), slog.Any("error", err))
 				}
 				mu.Unlock()
 			}
@@ -106,6 +116,14 @@ func (s *Store) repairSome(ctx context.Context, pace *pacer, later map[catalog.S
 	close(work)
 	wg.Wait()
 	return ctx.Err() == nil
+}
+
+// repair brings a missing piece to this disk.
+func (s *Store) repair(ctx context.Context, p piece, pace *pacer) error {
+	if p.rec.Striped() {
+		return s.rebuild(ctx, p, pace)
+	}
+	return s.fetch(ctx, p.name, p.size, pace)
 }
 
 // orphanLoop removes bodies that no object has referred to for a while.
@@ -163,7 +181,7 @@ func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.T
 	}
 	if err := s.disk.fs.remove(s.disk.path(sum)); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "orphan not removed; the next start finds it again",
-			slog.String("sha256", sum.String()), slog.Any("error", err))
+			slog.String("piece", sum.String()), slog.Any("error", err))
 	}
 }
 
@@ -217,6 +235,14 @@ func (s *Store) verifyLoop(ctx context.Context) {
 
 // verify reads a body on the disk; a bad copy is given up.
 func (s *Store) verify(ctx context.Context, sum catalog.Sum, pace *pacer) error {
+	sf, l, i, err := s.symbolHere(sum)
+	if err != nil {
+		return err
+	}
+	if sf != nil {
+		defer sf.Close()
+		return s.verifySymbol(ctx, sf, l, i, pace)
+	}
 	l, size, _ := s.bodies.get(sum)
 	if l == nil {
 		return nil

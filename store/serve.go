@@ -12,7 +12,9 @@ import (
 	"net"
 
 	"rain/ring"
+	"rain/store/array"
 	"rain/store/catalog"
+	"rain/store/symbol"
 )
 
 // serveRequests answers one request after the other until the connection ends
@@ -45,8 +47,8 @@ func (s *Store) handlePut(ctx context.Context, peer ring.NodeID, conn net.Conn) 
 		switch r.kind {
 		case kindSmall:
 			return s.serveSmall(c, r)
-		case kindStream:
-			return s.serveStream(c, r)
+		case kindColumn:
+			return s.serveColumn(c, r)
 		}
 		return fmt.Errorf("store: kind %d at service %s: %w", r.kind, servicePut, errWire)
 	})
@@ -85,77 +87,77 @@ func (s *Store) serveSmall(c *stallConn, r request) error {
 	return answer(c, s.statusOf(err))
 }
 
-func (s *Store) serveStream(c *stallConn, r request) error {
-	want := int64(-1)
-	if r.size != unknownSize {
-		want = int64(r.size)
+// serveColumn takes a column of a striped body.
+func (s *Store) serveColumn(c *stallConn, r request) error {
+	var b [stripeHeadLen]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return err
 	}
-	if r.sum != (catalog.Sum{}) && want >= 0 && s.present(r.sum, want) {
+	h, err := parseStripeHead(b[:])
+	if err != nil {
+		return err
+	}
+	size := int64(0)
+	if r.size != unknownSize {
+		size = int64(r.size)
+	}
+	if r.sum != (catalog.Sum{}) && size > 0 && s.presentColumn(r.sum, array.Layout{Geometry: h.code, Size: size}) {
 		return answer(c, statusHave)
 	}
-	if err := s.disk.room(want); err != nil {
+	if err := s.disk.room(size / int64(h.code.K)); err != nil {
 		return answer(c, s.statusOf(err))
 	}
-	t, err := s.disk.temp()
-	if err != nil {
-		return answer(c, s.statusOf(err))
-	}
-	defer s.disk.discard(t)
+	w := &columnWriter{s: s, code: h.code, column: h.column}
+	defer w.discard()
 	if err := answer(c, statusGo); err != nil {
 		return err
 	}
-	sum, n, err := s.readFrames(c.within(streamIdle), c, t, want)
+	end, err := s.readColumn(c.within(streamIdle), c, w)
 	if err != nil {
 		return err
 	}
-	if r.sum != (catalog.Sum{}) && r.sum != sum {
-		return answer(c, statusBadHash)
-	}
-	return answer(c, s.statusOf(s.saveTemp(t, sum, n)))
+	return answer(c, s.statusOf(w.commit(end)))
 }
 
-// readFrames writes a stream's body to w and holds it to the hash at its end.
-// heads and c are one connection; on heads the other end may take its time.
-func (s *Store) readFrames(heads, c io.Reader, w io.Writer, want int64) (sum catalog.Sum, n int64, err error) {
-	h := sha256.New()
-	buf := make([]byte, chunkSize)
+// readColumn brings a column's units to w and holds each to its checksum. heads
+// and c are one connection; on heads the other end may take its time.
+func (s *Store) readColumn(heads, c io.Reader, w *columnWriter) (columnEnd, error) {
+	var head [4]byte
+	buf := make([]byte, w.code.Unit+symbol.SumLen)
+	most := s.cfg.MaxObject/w.code.Block() + 1
 	for {
-		if _, err := io.ReadFull(heads, buf[:4]); err != nil {
-			return sum, n, err
+		if _, err := io.ReadFull(heads, head[:]); err != nil {
+			return columnEnd{}, err
 		}
-		size := binary.BigEndian.Uint32(buf)
-		if size == 0 {
-			break
+		n := binary.BigEndian.Uint32(head[:])
+		if n == 0 {
+			return readColumnEnd(c)
 		}
-		n += int64(size)
-		if size > chunkSize || n > s.cfg.MaxObject || want >= 0 && n > want {
-			return sum, n, fmt.Errorf("store: stream of %d bytes and more: %w", n, errWire)
+		if int64(n) > int64(w.code.Unit) || w.blocks >= most {
+			return columnEnd{}, fmt.Errorf("store: unit of %d bytes after %d: %w", n, w.blocks, errWire)
 		}
-		if _, err := io.ReadFull(c, buf[:size]); err != nil {
-			return sum, n, err
+		unit := buf[:int(n)+symbol.SumLen]
+		if _, err := io.ReadFull(c, unit); err != nil {
+			return columnEnd{}, err
 		}
-		h.Write(buf[:size])
-		if _, err := w.Write(buf[:size]); err != nil {
-			return sum, n, s.disk.note(err)
+		if symbol.Checksum(unit[:n], w.column, w.blocks) != binary.BigEndian.Uint32(unit[n:]) {
+			return columnEnd{}, fmt.Errorf("store: unit %d of a column: %w", w.blocks, errDamaged)
+		}
+		if err := w.write(unit); err != nil {
+			return columnEnd{}, err
 		}
 	}
-	var end catalog.Sum
-	if _, err := io.ReadFull(c, end[:]); err != nil {
-		return sum, n, err
-	}
-	h.Sum(sum[:0])
-	if end != sum || want >= 0 && n != want {
-		return sum, n, fmt.Errorf("store: stream with hash %s, %d bytes: %w", sum, n, errDamaged)
-	}
-	return sum, n, nil
 }
 
 func (s *Store) handleGet(ctx context.Context, peer ring.NodeID, conn net.Conn) {
 	s.serveRequests(ctx, peer, conn, func(c *stallConn, r request) error {
-		if r.kind != kindGet {
-			return fmt.Errorf("store: kind %d at service %s: %w", r.kind, serviceGet, errWire)
+		switch r.kind {
+		case kindGet:
+			return s.serveGet(c, r.sum)
+		case kindUnits:
+			return s.serveUnits(c, r)
 		}
-		return s.serveGet(c, r.sum)
+		return fmt.Errorf("store: kind %d at service %s: %w", r.kind, serviceGet, errWire)
 	})
 }
 
@@ -209,10 +211,14 @@ func (s *Store) handleLack(ctx context.Context, peer ring.NodeID, conn net.Conn)
 		if r.kind != kindLack {
 			return fmt.Errorf("store: kind %d at service %s: %w", r.kind, serviceLack, errWire)
 		}
-		list, n, _ := s.bodies.lacks(maxLacks, nil)
+		// A piece with some bad units still gives its good ones.
+		list, n, _ := s.bodies.lacks(maxLacks+1, func(_ piece, here bool) bool { return !here })
+		if len(list) <= maxLacks {
+			n = len(list)
+		}
 		msg := binary.BigEndian.AppendUint32(nil, uint32(min(n, math.MaxUint32)))
-		for _, l := range list {
-			msg = append(msg, l.sum[:]...)
+		for _, p := range list[:min(len(list), maxLacks)] {
+			msg = append(msg, p.name[:]...)
 		}
 		_, err := c.Write(msg)
 		return err

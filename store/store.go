@@ -32,6 +32,13 @@ type Store struct {
 	bodies *bodies
 	cache  *cache
 
+	windows *windowCache
+	decoded *decodedFiles
+	speeds  *speeds
+	codes   sync.Map     // [2]int -> array.Code
+	blocks  sync.Pool    // of *block
+	raws    [2]sync.Pool // of *[]byte
+
 	places  atomic.Pointer[places]
 	flights map[catalog.Sum]*flight
 	// flightMu guards flights.
@@ -41,7 +48,7 @@ type Store struct {
 	repairNow  chan struct{}
 	pollNow    chan struct{}
 
-	puts, putFailures, checksumFailures, repaired atomic.Int64
+	puts, putFailures, checksumFailures, repaired, hedges atomic.Int64
 }
 
 // New opens the folder and registers the store's services. Run does what goes
@@ -57,6 +64,9 @@ func newStore(cfg Config, deps Deps, log *slog.Logger, fsys filesystem, now func
 	s := &Store{
 		cfg: cfg, ring: deps.Ring, peers: deps.Peers, log: log, now: now,
 		cache:      newCache(cfg.CacheBytes),
+		windows:    newWindowCache(cfg.WindowBytes),
+		decoded:    newDecodedFiles(cfg.DecodedBytes),
+		speeds:     newSpeeds(),
 		flights:    map[catalog.Sum]*flight{},
 		verifySoon: make(chan catalog.Sum, 64),
 		repairNow:  make(chan struct{}, 1),
@@ -68,7 +78,7 @@ func newStore(cfg Config, deps Deps, log *slog.Logger, fsys filesystem, now func
 			s.kickRepair()
 		}
 	})
-	s.bodies = newBodies(s.table.Now, now)
+	s.bodies = newBodies(s.table.Now, deps.Ring.Self(), now)
 	var err error
 	if s.disk, err = openDisk(fsys, cfg.Dir, cfg.ReserveBytes); err != nil {
 		return nil, err
@@ -120,7 +130,9 @@ type rider struct {
 
 // View takes note of who is there, to tell how many copies there are.
 func (r rider) View(_ uint64, v ring.View, _ ring.Instant) {
-	r.s.keepPlaces(func(id ring.NodeID) bool { _, ok := v.ByID(id); return ok })
+	in := func(id ring.NodeID) bool { _, ok := v.ByID(id); return ok }
+	r.s.keepPlaces(in)
+	r.s.speeds.keep(in)
 	kick(r.s.pollNow)
 	kick(r.s.repairNow)
 }
@@ -190,11 +202,11 @@ func (s *Store) Stat(bucket, key string) (Info, error) {
 
 // infoOf makes a record's Info. Its Meta is shared: it is not to be changed.
 func (s *Store) infoOf(bucket, key string, r *catalog.Record) Info {
-	stored := s.copies(r.Sum)
+	stored := s.stored(r)
 	return Info{
 		Bucket: bucket, Key: key, Version: r.Version, ETag: r.ETag, SHA256: r.Hex, Size: r.Size,
 		ContentType: r.Type, Modified: time.Unix(r.Modified, 0).UTC(), Meta: r.Meta,
-		N: int(r.N), K: int(r.K), Stored: stored, Survives: max(stored-1, 0),
+		N: int(r.N), K: int(r.K), Stored: stored, Survives: max(stored-int(r.K), 0),
 	}
 }
 
@@ -218,9 +230,18 @@ func (s *Store) Delete(ctx context.Context, bucket, key, ifMatch string) error {
 	return nil
 }
 
-// CreateBucket makes a bucket; one that is there is left as it is.
+// CreateBucket makes a bucket with the cluster's code; one that is there is left
+// as it is.
 func (s *Store) CreateBucket(ctx context.Context, name string) (created bool, err error) {
-	op, err := catalog.EncodeBucket(name, 0, 0)
+	return s.CreateBucketCode(ctx, name, Code{})
+}
+
+// CreateBucketCode makes a bucket whose larger objects have that code.
+func (s *Store) CreateBucketCode(ctx context.Context, name string, c Code) (created bool, err error) {
+	if err := checkCode(c.N, c.K); err != nil {
+		return false, err
+	}
+	op, err := catalog.EncodeBucket(name, uint16(c.N), uint16(c.K))
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrBadName, err)
 	}
@@ -279,7 +300,7 @@ type Status struct {
 	Objects          int
 	Bytes            int64 // of all objects
 	StoredBytes      int64 // of their bodies, each counted once
-	Missing          int   // bodies that this node should have and lacks
+	Missing          int   // bodies and symbols that this node should have and lacks
 	MissingBytes     int64
 	RepairETA        time.Duration // at the allowed rate
 	Disk             DiskState
@@ -287,6 +308,7 @@ type Status struct {
 	RepairedBytes    int64
 	Puts             int64
 	PutFailures      int64
+	Hedges           int64 // units that were asked for elsewhere, as a member was late
 }
 
 // Status describes this node's share.
@@ -296,14 +318,15 @@ func (s *Store) Status() Status {
 	return Status{
 		Objects: v.Objects(), Bytes: v.Size(), StoredBytes: v.StoredBytes(),
 		Missing: n, MissingBytes: size,
-		RepairETA:        time.Duration(float64(size) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
+		RepairETA:        time.Duration(float64(s.bodies.repairBytes()) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
 		Disk:             s.disk.status(),
 		ChecksumFailures: s.checksumFailures.Load(), RepairedBytes: s.repaired.Load(),
 		Puts: s.puts.Load(), PutFailures: s.putFailures.Load(),
+		Hedges: s.hedges.Load(),
 	}
 }
 
-// Missing is the number of bodies that this node should have and lacks.
+// Missing is the number of bodies and symbols that this node should have and lacks.
 func (s *Store) Missing() int { return int(s.bodies.lacking.Load()) }
 
 // Run does what goes on in the background until ctx is done: it fetches missing
@@ -311,7 +334,7 @@ func (s *Store) Missing() int { return int(s.bodies.lacking.Load()) }
 // they lack.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.scrubLoop, s.verifyLoop, s.pollLoop} {
+	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.scrubLoop, s.verifyLoop, s.pollLoop, s.decodeLoop} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

@@ -24,9 +24,10 @@ const (
 	wireVersion = 1
 
 	kindSmall  = 1
-	kindStream = 2
 	kindGet    = 3
 	kindLack   = 4
+	kindColumn = 5
+	kindUnits  = 6
 
 	requestLen  = 2 + 32 + 8
 	unknownSize = math.MaxUint64
@@ -40,6 +41,7 @@ const (
 	streamFrom = 1 << 20
 	chunkSize  = 256 << 10
 	maxLacks   = 4096
+	maxUnits   = 1024 // in one request; a window never has more
 	// patience is how many stall times a member may make no progress with a put
 	// before its connection is given up: its disk may be busy.
 	patience = 5
@@ -101,9 +103,10 @@ func parseRequest(b []byte) (request, error) {
 	r := request{kind: b[1], size: binary.BigEndian.Uint64(b[34:])}
 	copy(r.sum[:], b[2:34])
 	switch {
-	case r.kind < kindSmall || r.kind > kindLack,
+	case r.kind < kindSmall || r.kind > kindUnits || r.kind == 2,
 		r.kind == kindSmall && r.size > smallBody,
-		r.kind == kindStream && r.size != unknownSize && r.size > math.MaxInt64:
+		r.kind == kindColumn && r.size != unknownSize && r.size > math.MaxInt64,
+		r.kind == kindUnits && (uint32(r.size) == 0 || uint32(r.size) > maxUnits):
 		return request{}, fmt.Errorf("store: request of kind %d, size %d: %w", r.kind, r.size, errWire)
 	}
 	return r, nil

@@ -8,13 +8,17 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"rain/store/array"
+	"rain/store/catalog"
+	"rain/store/symbol"
 )
 
 func FuzzRequest(f *testing.F) {
-	for k := byte(kindSmall); k <= kindLack; k++ {
+	for _, k := range []byte{kindSmall, kindGet, kindLack, kindColumn, kindUnits} {
 		f.Add(request{kind: k, size: 5}.append(nil))
 	}
-	f.Add(request{kind: kindStream, size: unknownSize}.append(nil))
+	f.Add(request{kind: kindColumn, size: unknownSize}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := parseRequest(b); err == nil && !bytes.Equal(r.append(nil), b) {
 			t.Fatalf("accepted %x, writes it back as %x", b, r.append(nil))
@@ -22,25 +26,45 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzFrames throws bytes at the reader of streams: it must end, and accept
-// only what is whole.
-func FuzzFrames(f *testing.F) {
-	body := []byte("hello")
-	good := binary.BigEndian.AppendUint32(nil, 5)
-	good = append(append(append(good, body...), 0, 0, 0, 0), sumOf(body)...)
-	f.Add(good, int64(5))
-	f.Add(good[:20], int64(-1))
-	f.Add([]byte{255, 255, 255, 255}, int64(-1))
-	s := &Store{cfg: DefaultConfig()}
-	f.Fuzz(func(t *testing.T, b []byte, want int64) {
-		var out bytes.Buffer
+// FuzzColumn throws bytes at the reader of columns: it must end, and take only
+// what is whole.
+func FuzzColumn(f *testing.F) {
+	code := array.Geometry{N: 3, K: 2, Unit: 8}
+	var good []byte
+	for i, u := range []string{"12345678", "123"} {
+		good = append(binary.BigEndian.AppendUint32(good, uint32(len(u))), u...)
+		good = binary.BigEndian.AppendUint32(good, symbol.Checksum([]byte(u), 2, int64(i)))
+	}
+	good = columnEnd{catalog.Sum{1}, catalog.Sum{2}, 22}.append(good)
+	f.Add(good)
+	f.Add(good[:20])
+	f.Add(bytes.Repeat([]byte{255}, 30))
+	cfg := DefaultConfig()
+	cfg.Dir = f.TempDir()
+	s := &Store{cfg: cfg}
+	var err error
+	if s.disk, err = openDisk(osFS{}, cfg.Dir, 0); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w := &columnWriter{s: s, code: code, column: 2}
+		defer w.discard()
 		r := bytes.NewReader(b)
-		sum, n, err := s.readFrames(r, r, &out, want)
+		end, err := s.readColumn(r, r, w)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(sum[:], sumOf(out.Bytes())) || n != int64(out.Len()) || want >= 0 && n != want {
-			t.Fatalf("accepted %d bytes with hash %s", n, sum)
+		if !end.known() || end.size < 1 || w.blocks > int64(len(b)) {
+			t.Fatalf("accepted %d units, end %+v", w.blocks, end)
+		}
+	})
+}
+
+func FuzzStripeHead(f *testing.F) {
+	f.Add(stripeHead{array.Auto(4), 3}.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := parseStripeHead(b); err == nil && !bytes.Equal(h.append(nil), b) {
+			t.Fatalf("accepted %x, writes it back as %x", b, h.append(nil))
 		}
 	})
 }

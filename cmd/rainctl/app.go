@@ -40,6 +40,7 @@ type grammar struct {
 	Ls      lsCmd      `cmd:"" help:"List buckets or objects."`
 	Bucket  bucketCmd  `cmd:"" help:"Buckets."`
 	Site    siteCmd    `cmd:"" help:"Publish websites."`
+	Video   videoCmd   `cmd:"" help:"Films."`
 	Fault   faultCmd   `cmd:"" help:"Make things fail, where the nodes allow it."`
 	Key     keyCmd     `cmd:"" help:"Cluster keys and tokens."`
 	File    fileCmd    `cmd:"" name:"cluster" help:"Print the cluster file that is in use, for scripts."`

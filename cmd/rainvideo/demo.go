@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,7 +51,7 @@ func (c *Demo) Run(env *program.Env) error {
 		Nodes: c.Nodes, VIPs: c.VIPs, Preset: c.Preset, Dir: c.Dir,
 		Port: c.Port, AdminPort: c.AdminPort, RingPort: c.RingPort,
 		Empty: c.Empty, RunFor: c.RunFor, JSON: c.JSON,
-		Exe: exe, Site: assets.DemoSite(), Publish: publish,
+		Exe: exe, Site: assets.DemoSite(), Publish: publish, PublishFilm: publishFilm,
 		Stdout: env.Stdout, Stderr: env.Stderr,
 	})
 }
@@ -55,6 +59,46 @@ func (c *Demo) Run(env *program.Env) error {
 func publish(ctx context.Context, admins []string, token, host string, site fs.FS) error {
 	c := client.New(admins, token)
 	defer c.Close()
-	_, err := c.PublishSite(ctx, host, site, true)
-	return err
+	return persist(ctx, func() error {
+		_, err := c.PublishSite(ctx, host, site, true)
+		return err
+	})
+}
+
+// persist repeats what fails because the cluster is not ready for changes just
+// then: on a busy machine a young ring may come apart and together again.
+func persist(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		e, ok := errors.AsType[*client.Error](err)
+		if err == nil || !ok || e.Status != 0 && e.Status != 503 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// publishFilm stores the film and its poster, unless an earlier run in the same
+// folder has done so.
+func publishFilm(ctx context.Context, admins []string, token, name string) error {
+	c := client.New(admins, token)
+	defer c.Close()
+	mp4 := assets.DemoFilm()
+	sum := sha256.Sum256(mp4)
+	if v, err := c.Video(ctx, name); err == nil && v.SHA256 == hex.EncodeToString(sum[:]) {
+		return nil
+	}
+	err := persist(ctx, func() error {
+		_, err := c.AddVideo(ctx, name, bytes.NewReader(mp4), int64(len(mp4)))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	poster := assets.DemoPoster()
+	return persist(ctx, func() error { return c.AttachVideo(ctx, name, "poster", bytes.NewReader(poster), int64(len(poster))) })
 }

@@ -20,6 +20,7 @@ func main() {
 	}
 	var grammar struct {
 		program.Commands
+		Play Play `cmd:"" help:"Play a film of a cluster, or write it to a file; goes on while nodes die."`
 		Demo Demo `cmd:"" help:"Run a whole cluster on this machine, to pull its plugs."`
 	}
 	os.Exit(program.Main(env, "A node of a RAIN cluster: keeps websites up and films playing while boxes die.", &grammar, os.Args[1:]))

@@ -17,6 +17,7 @@ type Deps struct {
 	Status  StatusSource
 	Store   ObjectStore
 	Sites   Sites
+	Videos  Videos
 	Cluster Cluster
 	Fault   Fault
 	Metrics func(io.Writer) // Prometheus text, with HELP and TYPE

@@ -1,5 +1,5 @@
 // Package admin is the HTTP address for operators and their programs: status,
-// events, objects, sites, drains, faults, health and metrics of one node.
+// events, objects, sites, films, drains, faults, health and metrics of one node.
 //
 // Guarantees: every JSON answer carries "api":1 at its top; all but /healthz,
 // /readyz (and /metrics, if public) asks for the token, by "Authorization:

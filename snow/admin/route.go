@@ -69,6 +69,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.objects()
 	case "sites":
 		return c.sites()
+	case "videos":
+		return c.videos()
 	case "nodes":
 		return c.nodes()
 	case "vips":

@@ -102,13 +102,12 @@ func TestOutcomes(t *testing.T) {
 	want("delete again", apply(t, tab, 14, del("k", Cond{})), NoObject, 0)
 	want("delete other", apply(t, tab, 15, del("h", Cond{})), Deleted, 11)
 	want("garbage", apply(t, tab, 16, []byte("garbage")), Malformed, 0)
-	wantChanges := []Change{
-		{Sum: sumFor(1), Size: 10, Needed: true},
-		{Sum: sumFor(2), Size: 20, Needed: true}, {Sum: sumFor(1), Size: 10},
-		{Sum: sumFor(2), Size: 20},
+	var told strings.Builder
+	for _, c := range changes {
+		fmt.Fprintf(&told, "%d %d %v, ", c.Rec.Sum[0], c.Rec.Size, c.Needed)
 	}
-	if !slices.Equal(changes, wantChanges) {
-		t.Errorf("changes %+v, want %+v", changes, wantChanges)
+	if want := "1 10 true, 2 20 true, 1 10 false, 2 20 false, "; told.String() != want {
+		t.Errorf("changes %s, want %s", told.String(), want)
 	}
 	if v := tab.Now(); v.Objects() != 0 || v.Size() != 0 || v.StoredBytes() != 0 {
 		t.Errorf("an empty table counts %d objects, %d, %d bytes", v.Objects(), v.Size(), v.StoredBytes())
@@ -139,7 +138,10 @@ func TestLimits(t *testing.T) {
 	}
 	long := rec(1)
 	long.Meta = map[string]string{"a": strings.Repeat("x", MaxMetaBytes)}
-	for _, r := range []Record{many, long, {Size: -1}, {Type: strings.Repeat("t", 256)}} {
+	twice, few := mixed(4), mixed(4)
+	twice.Nodes = []ring.NodeID{1, 2, 3, 1}
+	few.Nodes = few.Nodes[:3]
+	for _, r := range []Record{many, long, twice, few, {Size: -1}, {Type: strings.Repeat("t", 256)}} {
 		if _, err := EncodePut("bucket", "k", Cond{}, r); err == nil {
 			t.Errorf("a record beyond the limits was taken: %+v", r)
 		}
@@ -167,10 +169,10 @@ func TestAgainstMap(t *testing.T) {
 		var old []frozen
 		needed := map[Sum]bool{}
 		tab.notify = func(c Change) {
-			if c.Needed == needed[c.Sum] {
+			if c.Needed == needed[c.Rec.Body] {
 				rt.Fatalf("change %+v tells nothing new", c)
 			}
-			needed[c.Sum] = c.Needed
+			needed[c.Rec.Body] = c.Needed
 		}
 		for i := range rapid.IntRange(1, 300).Draw(rt, "ops") {
 			key := fmt.Sprintf("k%03d", rapid.IntRange(0, 150).Draw(rt, "key"))
@@ -181,12 +183,12 @@ func TestAgainstMap(t *testing.T) {
 				}
 				delete(model, key)
 			} else {
-				r := rec(rapid.IntRange(0, 20).Draw(rt, "body"))
+				r := mixed(rapid.IntRange(0, 20).Draw(rt, "body"))
 				if got := put(t, tab, uint64(i+1), "bucket", key, Cond{}, r); (got.Outcome == Replaced) != (model[key] != nil) {
 					rt.Fatalf("put %s: %+v", key, got)
 				}
 				r.Version = uint64(i + 1)
-				model[key] = &r
+				model[key] = r.Derive()
 			}
 			if i%50 == 0 {
 				old = append(old, frozen{tab.Now(), dump(tab.Now())})
@@ -196,8 +198,8 @@ func TestAgainstMap(t *testing.T) {
 		bodies := map[Sum]int{}
 		for _, k := range slices.Sorted(maps.Keys(model)) {
 			fmt.Fprintf(&want, "%s=%d ", k, model[k].Version)
-			bodies[model[k].Sum]++
-			if !needed[model[k].Sum] {
+			bodies[model[k].Body]++
+			if !needed[model[k].Body] {
 				rt.Fatalf("the body of %s is not needed", k)
 			}
 		}
@@ -214,6 +216,7 @@ func TestAgainstMap(t *testing.T) {
 		if len(bodies) != 0 {
 			rt.Fatalf("%d bodies are not listed", len(bodies))
 		}
+		checkSpreads(rt, tab.Now(), model)
 		for _, f := range old {
 			if got := dump(f.v); got != f.want {
 				rt.Fatalf("an old view changed from %s to %s", f.want, got)
@@ -221,6 +224,45 @@ func TestAgainstMap(t *testing.T) {
 		}
 		checkRoundTrip(rt, tab)
 	})
+}
+
+// mixed gives equal bodies whole and striped in several ways.
+func mixed(i int) Record {
+	r := rec(i/5 + 1)
+	if i%5 > 0 {
+		r.N, r.K, r.Unit = uint16(i%5), uint16(i%5+1)/2, 64
+		r.Nodes = []ring.NodeID{7, 3, 9, 1}[:i%5]
+	}
+	if i%5 == 4 && i%2 == 0 {
+		r.Nodes = []ring.NodeID{1, 3, 7, 9} // the same spread, another order
+	}
+	return r
+}
+
+func checkSpreads(t fataler, v *View, model map[string]*Record) {
+	want, seen, wholes := map[string]int{}, map[Sum]bool{}, 0
+	for _, r := range model {
+		if seen[r.Body] {
+			continue
+		}
+		seen[r.Body] = true
+		if !r.Striped() {
+			wholes++
+			continue
+		}
+		want[fmt.Sprint(slices.Sorted(slices.Values(r.Nodes)), r.K)]++
+	}
+	v.Spreads(func(s Spread) bool {
+		key := fmt.Sprint(s.Nodes, s.K)
+		if want[key] != s.Bodies {
+			t.Fatalf("%d bodies on %s, want %d", s.Bodies, key, want[key])
+		}
+		delete(want, key)
+		return true
+	})
+	if len(want) != 0 || v.Wholes() != wholes {
+		t.Fatalf("spreads without %v; %d wholes, want %d", want, v.Wholes(), wholes)
+	}
 }
 
 func dump(v *View) string {
@@ -265,7 +307,7 @@ func sample(t testing.TB) *Table {
 	for i, b := range []string{"aaa", ".sites", "bbb"} {
 		apply(t, tab, uint64(i), bucketOp(t, b))
 		for j := range 5 * i {
-			put(t, tab, uint64(100*i+j), b, fmt.Sprintf("k%d", j), Cond{}, rec(j))
+			put(t, tab, uint64(100*i+j), b, fmt.Sprintf("k%d", j), Cond{}, mixed(j))
 		}
 	}
 	return tab

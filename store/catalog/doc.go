@@ -26,6 +26,10 @@
 //	record: sha256 [32] | size u64 | modified i64 (Unix s) | n u16 | k u16 |
 //	        type str8 | count u8 | count x (name str8 | value str16), names ascending
 //
+// An op of version 2 is a put of a striped body; its record goes on with
+//
+//	unit u32 | n x node u32, in the order of their columns, at most 32
+//
 // Result: version u8 = 1 | outcome u8 | object version u64 | etag str8
 //
 // Snapshot: "RAINCAT1", then frames of length u32 | payload | crc32c u32 (of
@@ -33,5 +37,6 @@
 //
 //	1 | bucket str8 | n u16 | k u16                              a bucket
 //	2 | bucket str8 | key str16 | version u64 | record           an object of it
+//	4 | the same                                                 one with a striped body
 //	3 | buckets u64 | objects u64                                the end
 package catalog

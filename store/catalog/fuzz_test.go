@@ -9,7 +9,8 @@ func FuzzApply(f *testing.F) {
 	put, _ := EncodePut("bbb", "k1", Cond{IfMatch: "*", IfAbsent: true}, rec(3))
 	del, _ := EncodeDelete("bbb", "k1", Cond{IfMatch: `"x"`})
 	mk, _ := EncodeBucket("ccc", 6, 4)
-	for _, b := range [][]byte{put, del, mk, {}, {1}, {1, 2, 3}} {
+	stripe, _ := EncodePut("bbb", "k1", Cond{}, mixed(9))
+	for _, b := range [][]byte{put, del, mk, stripe, {}, {1}, {1, 2, 3}} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -16,6 +16,8 @@ const (
 	MaxMetaName    = 255
 	MaxMetaBytes   = 2048
 	MaxBuckets     = 4096
+	MaxColumns     = 32      // of a striped body
+	maxUnit        = 1 << 20 // stripe unit in bytes
 	maxSize        = 1 << 50 // of a body; more is a damaged number
 	minBucket      = 3
 	reservedPrefix = "."

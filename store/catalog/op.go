@@ -7,7 +7,12 @@ import (
 	"rain/ring"
 )
 
-const formatVersion = 1
+const (
+	formatVersion = 1
+	// stripeVersion is the version of puts of striped bodies: members that do
+	// not know them refuse the op.
+	stripeVersion = 2
+)
 
 type opKind uint8
 
@@ -112,8 +117,15 @@ func checkOp(bucket, key string, c Cond) error {
 	return nil
 }
 
+func (o *op) version() byte {
+	if o.kind == opPut && o.rec.Striped() {
+		return stripeVersion
+	}
+	return formatVersion
+}
+
 func (o *op) append(b []byte) []byte {
-	b = append(b, formatVersion, byte(o.kind))
+	b = append(b, o.version(), byte(o.kind))
 	b = appendStr8(b, o.bucket)
 	if o.kind == opBucket {
 		b = binary.BigEndian.AppendUint16(b, o.n)
@@ -140,7 +152,8 @@ func (o *op) append(b []byte) []byte {
 // parseOp reads an op. What it accepts, append writes back byte for byte.
 func parseOp(b []byte) (*op, error) {
 	r := &reader{b: b}
-	if r.u8() != formatVersion {
+	v := r.u8()
+	if v != formatVersion && v != stripeVersion {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
 	o := &op{kind: opKind(r.u8()), bucket: r.str8()}
@@ -157,12 +170,12 @@ func parseOp(b []byte) (*op, error) {
 		}
 		r.bad = r.bad || flags > flagIfAbsent|flagIfMatch || CheckKey(o.key) != nil
 		if o.kind == opPut {
-			o.rec = r.record()
+			o.rec = r.record(v == stripeVersion)
 		}
 	default:
 		r.bad = true
 	}
-	if r.bad || len(r.b) != 0 || CheckBucket(o.bucket) != nil {
+	if r.bad || len(r.b) != 0 || CheckBucket(o.bucket) != nil || o.version() != v {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
 	return o, nil

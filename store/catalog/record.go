@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"rain/ring"
 )
 
 // Sum is the SHA-256 of a body.
@@ -28,10 +30,23 @@ type Record struct {
 	N, K     uint16
 	Type     string
 	Meta     map[string]string
+	// Nodes hold the columns of a striped body, in their order; nil: the body
+	// lies whole on every member.
+	Nodes []ring.NodeID
+	Unit  uint32 // the stripe unit in bytes, if striped
 
 	ETag string // strong, with its quotes; derived from Sum and Type
 	Hex  string // Sum in hex; derived
+	// Body names what lies on the disks: Sum, or for a striped body a name that
+	// depends on the layout, too; its last four bytes are zero then. Derived.
+	Body Sum
 }
+
+// Striped reports whether the body is cut into columns.
+func (r *Record) Striped() bool { return len(r.Nodes) > 0 }
+
+// Column is the column that lies on the node; -1: none.
+func (r *Record) Column(id ring.NodeID) int { return slices.Index(r.Nodes, id) }
 
 // check holds a record to the limits.
 func (r *Record) check() error {
@@ -50,6 +65,19 @@ func (r *Record) check() error {
 	case len(r.Meta) > MaxMeta || total > MaxMetaBytes:
 		return fmt.Errorf("catalog: %d entries of metadata with %d bytes; %d entries, %d bytes are allowed", len(r.Meta), total, MaxMeta, MaxMetaBytes)
 	}
+	if r.Striped() {
+		return r.checkStripes()
+	}
+	return nil
+}
+
+func (r *Record) checkStripes() error {
+	sorted := slices.Clone(r.Nodes)
+	slices.Sort(sorted)
+	if len(sorted) > MaxColumns || len(sorted) != int(r.N) || r.K < 1 || r.K > r.N ||
+		r.Unit < 1 || r.Unit > maxUnit || r.Size < 1 || len(slices.Compact(sorted)) != int(r.N) {
+		return fmt.Errorf("catalog: %d columns of a code (%d,%d) with units of %d bytes for %d bytes: %w", len(r.Nodes), r.N, r.K, r.Unit, r.Size, ErrMalformed)
+	}
 	return nil
 }
 
@@ -67,6 +95,26 @@ func (r *Record) derive() {
 	b = hex.AppendEncode(b, r.Sum[:])
 	s := string(b) // one string for both
 	r.ETag, r.Hex = s[:34], s[34:]
+	r.Body = r.body()
+}
+
+func (r *Record) body() Sum {
+	if !r.Striped() {
+		return r.Sum
+	}
+	b := append([]byte("rain stripes 1"), r.Sum[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Size))
+	b = binary.BigEndian.AppendUint16(b, r.K)
+	b = r.appendStripes(b)
+	s := Sum(sha256.Sum256(b))
+	clear(s[len(s)-4:])
+	return s
+}
+
+// Derive returns the record with the fields that follow from the others.
+func (r Record) Derive() *Record {
+	r.derive()
+	return &r
 }
 
 func appendStr8(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
@@ -86,6 +134,17 @@ func (r *Record) appendTo(b []byte) []byte {
 	b = append(b, byte(len(r.Meta)))
 	for _, k := range slices.Sorted(maps.Keys(r.Meta)) {
 		b = appendStr16(appendStr8(b, k), r.Meta[k])
+	}
+	if r.Striped() {
+		b = r.appendStripes(b)
+	}
+	return b
+}
+
+func (r *Record) appendStripes(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, r.Unit)
+	for _, id := range r.Nodes {
+		b = binary.BigEndian.AppendUint32(b, uint32(id))
 	}
 	return b
 }
@@ -121,6 +180,13 @@ func (r *reader) u16() uint16 {
 	return 0
 }
 
+func (r *reader) u32() uint32 {
+	if p := r.take(4); p != nil {
+		return binary.BigEndian.Uint32(p)
+	}
+	return 0
+}
+
 func (r *reader) u64() uint64 {
 	if p := r.take(8); p != nil {
 		return binary.BigEndian.Uint64(p)
@@ -132,7 +198,7 @@ func (r *reader) str8() string  { return string(r.take(int(r.u8()))) }
 func (r *reader) str16() string { return string(r.take(int(r.u16()))) }
 
 // record reads what appendTo wrote, and nothing that it would write otherwise.
-func (r *reader) record() *Record {
+func (r *reader) record(striped bool) *Record {
 	rec := &Record{}
 	copy(rec.Sum[:], r.take(len(rec.Sum)))
 	rec.Size = int64(r.u64())
@@ -153,6 +219,13 @@ func (r *reader) record() *Record {
 		}
 		rec.Meta[k] = v
 		last = k
+	}
+	if striped {
+		rec.Unit = r.u32()
+		r.bad = r.bad || rec.N == 0 || rec.N > MaxColumns
+		for i := uint16(0); i < rec.N && !r.bad; i++ {
+			rec.Nodes = append(rec.Nodes, ring.NodeID(r.u32()))
+		}
 	}
 	if r.bad || rec.check() != nil {
 		r.bad = true

@@ -19,6 +19,7 @@ const (
 	frameBucket = 1
 	frameObject = 2
 	frameEnd    = 3
+	frameStripe = 4
 )
 
 // ErrChecksum says that a snapshot's bytes are not those that were written.
@@ -57,7 +58,7 @@ func (v *View) Write(w io.Writer) error {
 		f.buf = binary.BigEndian.AppendUint16(f.buf, b.k)
 		f.end()
 		b.objects.Scan(func(key string, r *Record) bool {
-			f.begin(frameObject)
+			f.begin(frameOf(r))
 			f.buf = appendStr16(appendStr8(f.buf, name), key)
 			f.buf = binary.BigEndian.AppendUint64(f.buf, r.Version)
 			f.buf = r.appendTo(f.buf)
@@ -77,6 +78,13 @@ func (v *View) Write(w io.Writer) error {
 		return fmt.Errorf("catalog: write snapshot: %w", f.err)
 	}
 	return nil
+}
+
+func frameOf(r *Record) byte {
+	if r.Striped() {
+		return frameStripe
+	}
+	return frameObject
 }
 
 // read fills an empty table from a snapshot. It reads to the end frame and not
@@ -157,7 +165,8 @@ func (l *loader) closeBucket() {
 
 func (l *loader) frame(p []byte) (done bool, err error) {
 	r := &reader{b: p}
-	switch r.u8() {
+	kind := r.u8()
+	switch kind {
 	case frameBucket:
 		name := r.str8()
 		n, k := r.u16(), r.u16()
@@ -168,13 +177,13 @@ func (l *loader) frame(p []byte) (done bool, err error) {
 		l.name, l.n, l.k, l.lastKey = name, n, k, ""
 		l.objects = btree.NewMap[string, *Record](0)
 		l.t.live[name] = l.objects
-	case frameObject:
+	case frameObject, frameStripe:
 		name, key, version := r.str8(), r.str16(), r.u64()
-		rec := r.record()
+		rec := r.record(kind == frameStripe)
 		if r.bad || len(r.b) != 0 || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
 			return false, ErrMalformed
 		}
-		if b, ok := l.t.bodies.Get(string(rec.Sum[:])); ok && b.Size != rec.Size {
+		if !l.t.agrees(rec) {
 			return false, ErrMalformed
 		}
 		rec.Version = version

@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"encoding/binary"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"github.com/tidwall/btree"
@@ -11,9 +13,8 @@ import (
 
 // Change tells that a body became needed, or that no object has it any more.
 type Change struct {
-	Reset  bool // the whole table was replaced: look at the view
-	Sum    Sum
-	Size   int64
+	Reset  bool    // the whole table was replaced: look at the view
+	Rec    *Record // an object's that has, or had, the body
 	Needed bool
 }
 
@@ -25,6 +26,8 @@ type Table struct {
 	live    map[string]*btree.Map[string, *Record]
 	buckets *btree.Map[string, *bucket]
 	bodies  *btree.Map[string, Body]
+	layouts *btree.Map[string, Spread]
+	wholes  int
 	objects int
 	size    int64
 	stored  int64
@@ -49,14 +52,18 @@ func (t *Table) clear() {
 	t.live = map[string]*btree.Map[string, *Record]{}
 	t.buckets = btree.NewMap[string, *bucket](0)
 	t.bodies = btree.NewMap[string, Body](0)
-	t.objects, t.size, t.stored = 0, 0, 0
+	t.layouts = btree.NewMap[string, Spread](0)
+	t.objects, t.size, t.stored, t.wholes = 0, 0, 0, 0
 }
 
 // Now is the table as of the last op.
 func (t *Table) Now() *View { return t.now.Load() }
 
 func (t *Table) publish() {
-	t.now.Store(&View{buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), objects: t.objects, size: t.size, stored: t.stored})
+	t.now.Store(&View{
+		buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), layouts: t.layouts.Copy(),
+		objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
+	})
 }
 
 // Apply implements ring.Rider.
@@ -87,10 +94,8 @@ func (t *Table) apply(index uint64, o *op) Result {
 		}
 		return res
 	}
-	if o.kind == opPut {
-		if b, ok := t.bodies.Get(string(o.rec.Sum[:])); ok && b.Size != o.rec.Size {
-			return Result{Outcome: Malformed} // one hash has one size
-		}
+	if o.kind == opPut && !t.agrees(o.rec) {
+		return Result{Outcome: Malformed}
 	}
 	var changes [2]Change
 	n := 0
@@ -150,10 +155,12 @@ func (c Cond) Holds(old *Record) bool { return c.holds(old) }
 // ref counts one more object of the body. It returns 1 and fills c if the body
 // became needed.
 func (t *Table) ref(r *Record, c *Change) int {
-	k := string(r.Sum[:])
+	k := string(r.Body[:])
 	b, _ := t.bodies.Get(k)
 	b.Refs++
-	b.Size = r.Size
+	if b.Rec == nil {
+		b.Rec = r
+	}
 	t.bodies.Set(k, b)
 	t.objects++
 	t.size += r.Size
@@ -161,12 +168,13 @@ func (t *Table) ref(r *Record, c *Change) int {
 		return 0
 	}
 	t.stored += r.Size
-	*c = Change{Sum: r.Sum, Size: r.Size, Needed: true}
+	t.spread(r, 1)
+	*c = Change{Rec: r, Needed: true}
 	return 1
 }
 
 func (t *Table) unref(r *Record, c *Change) int {
-	k := string(r.Sum[:])
+	k := string(r.Body[:])
 	b, _ := t.bodies.Get(k)
 	b.Refs--
 	t.objects--
@@ -177,8 +185,37 @@ func (t *Table) unref(r *Record, c *Change) int {
 	}
 	t.bodies.Delete(k)
 	t.stored -= r.Size
-	*c = Change{Sum: r.Sum, Size: r.Size}
+	t.spread(r, -1)
+	*c = Change{Rec: r}
 	return 1
+}
+
+// agrees reports whether the record fits what is known of its body: one hash
+// has one size.
+func (t *Table) agrees(r *Record) bool {
+	b, ok := t.bodies.Get(string(r.Body[:]))
+	return !ok || b.Rec.Size == r.Size && b.Rec.Striped() == r.Striped()
+}
+
+// spread counts the bodies that lie on the same nodes with the same code.
+func (t *Table) spread(r *Record, n int) {
+	if !r.Striped() {
+		t.wholes += n
+		return
+	}
+	nodes := slices.Clone(r.Nodes)
+	slices.Sort(nodes)
+	key := binary.BigEndian.AppendUint16(nil, r.K)
+	for _, id := range nodes {
+		key = binary.BigEndian.AppendUint32(key, uint32(id))
+	}
+	s, _ := t.layouts.Get(string(key))
+	s = Spread{Nodes: nodes, K: int(r.K), Bodies: s.Bodies + n}
+	if s.Bodies == 0 {
+		t.layouts.Delete(string(key))
+	} else {
+		t.layouts.Set(string(key), s)
+	}
 }
 
 // View implements ring.Rider: the table does not depend on who is there.
@@ -194,8 +231,8 @@ func (t *Table) Restore(r io.Reader) error {
 	if err := fresh.read(r); err != nil {
 		return err
 	}
-	t.live, t.buckets, t.bodies = fresh.live, fresh.buckets, fresh.bodies
-	t.objects, t.size, t.stored = fresh.objects, fresh.size, fresh.stored
+	t.live, t.buckets, t.bodies, t.layouts = fresh.live, fresh.buckets, fresh.bodies, fresh.layouts
+	t.objects, t.size, t.stored, t.wholes = fresh.objects, fresh.size, fresh.stored, fresh.wholes
 	t.publish()
 	if t.notify != nil {
 		t.notify(Change{Reset: true})

@@ -4,12 +4,16 @@ import (
 	"strings"
 
 	"github.com/tidwall/btree"
+
+	"rain/ring"
 )
 
 // View is the table as it was at one moment. It never changes.
 type View struct {
 	buckets *btree.Map[string, *bucket]
-	bodies  *btree.Map[string, Body] // by the raw bytes of the Sum
+	bodies  *btree.Map[string, Body] // by the raw bytes of Record.Body
+	layouts *btree.Map[string, Spread]
+	wholes  int
 	objects int
 	size    int64 // of all objects
 	stored  int64 // of all bodies, each counted once
@@ -23,8 +27,23 @@ type bucket struct {
 
 // Body is what the table knows of a body that objects refer to.
 type Body struct {
-	Size int64
-	Refs int // objects with this body, at least 1
+	Rec  *Record // one of an object that has, or had, this body
+	Refs int     // objects with this body, at least 1
+}
+
+// Spread says how many striped bodies lie on the same nodes with the same K.
+type Spread struct {
+	Nodes  []ring.NodeID // ascending
+	K      int
+	Bodies int
+}
+
+// Wholes is the number of bodies that lie whole on every member.
+func (v *View) Wholes() int { return v.wholes }
+
+// Spreads calls f for each spread of striped bodies, until f returns false.
+func (v *View) Spreads(f func(Spread) bool) {
+	v.layouts.Scan(func(_ string, s Spread) bool { return f(s) })
 }
 
 // Objects is the number of objects.

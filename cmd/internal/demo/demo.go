@@ -2,12 +2,12 @@
 //
 // Each node is a process of its own (this program, "run --config FILE") with an
 // address of its own on the loopback, so that it can be killed, frozen and
-// started again while one watches. The demo publishes a site, writes what it
+// started again while one watches. The demo publishes a site and a film, writes what it
 // made into DIR/demo.json, serves the control address, and waits.
 //
 // Guarantees:
 //   - demo.json is written by rename once the cluster is ready (one view of all,
-//     every VIP held and answering, site published), and again whenever a pid
+//     every VIP held and answering, site and film published), and again whenever a pid
 //     or a state changes.
 //   - The demo never starts or ends a node unasked while it runs.
 //   - No child outlives the demo, however it ends: on Linux the kernel kills
@@ -32,8 +32,11 @@ import (
 	"rain/cmd/internal/cli"
 )
 
-// Host is the name of the demo's site.
-const Host = "demo.rain"
+// Host is the name of the demo's site, FilmName that of its film.
+const (
+	Host     = "demo.rain"
+	FilmName = "demo"
+)
 
 // Limits of a demo.
 const (
@@ -59,6 +62,8 @@ type Options struct {
 	Site fs.FS  // the demo's site
 	// Publish puts the site on the cluster under host, as the default site.
 	Publish func(ctx context.Context, admins []string, token, host string, site fs.FS) error
+	// PublishFilm puts the demo's film on the cluster as FilmName.
+	PublishFilm func(ctx context.Context, admins []string, token, name string) error
 
 	Stdout, Stderr io.Writer
 }
@@ -163,6 +168,14 @@ func (d *demo) start(ctx context.Context) error {
 			return fmt.Errorf("demo: publish %s: %w", Host, err)
 		}
 		if err := d.untilReady(ctx, "the site on every VIP", d.siteReady); err != nil {
+			return err
+		}
+	}
+	if d.film() != "" {
+		if err := d.o.PublishFilm(ctx, d.admins(), d.token, FilmName); err != nil {
+			return fmt.Errorf("demo: publish the film: %w", err)
+		}
+		if err := d.untilReady(ctx, "the film on every VIP", d.filmReady); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,9 @@ type description struct {
 	Token   string     `json:"token"`
 	Host    string     `json:"host"`
 	Site    string     `json:"site"`
+	Player  string     `json:"player,omitempty"` // these three are missing without a film
+	HLS     string     `json:"hls,omitempty"`
+	MP4     string     `json:"mp4,omitempty"`
 	Control string     `json:"control"`
 	VIPs    []string   `json:"vips"`
 	Nodes   []nodeInfo `json:"nodes"`
@@ -42,6 +45,9 @@ func (d *demo) describe() description {
 	out := description{
 		API: cli.API, PID: os.Getpid(), Dir: d.dir, Token: d.token, Host: Host, Site: d.site(),
 		Control: "http://" + d.net.control.String(), VIPs: []string{},
+	}
+	if player := d.film(); player != "" {
+		out.Player, out.HLS, out.MP4 = player, player+"index.m3u8", player+"film.mp4"
 	}
 	for _, v := range d.net.vips {
 		out.VIPs = append(out.VIPs, v.String())
@@ -74,6 +80,14 @@ func (d *demo) site() string {
 	return "http://" + d.net.nodes[0].web.String() + "/"
 }
 
+// film is the URL of the film's page, "" if none is published.
+func (d *demo) film() string {
+	if d.o.Empty || d.o.PublishFilm == nil {
+		return ""
+	}
+	return d.site() + "video/" + FilmName + "/"
+}
+
 func (d *demo) admins() []string {
 	var out []string
 	for _, n := range d.net.nodes {
@@ -94,10 +108,11 @@ const text = `
 The cluster is up: {{len .D.Nodes}} nodes, {{len .D.VIPs}} virtual addresses.
 
   site     {{.D.Site}}{{range .Others}}  {{.}}{{end}}
-  status   {{.Ctl}} --cluster {{.File}} status
+{{if .D.Player}}  film     {{.D.Player}}
+{{end}}  status   {{.Ctl}} --cluster {{.File}} status
   watch    {{.Ctl}} watch {{.D.Site}} --every 5ms --for 30s
 
-Now pull a plug. The site stays up:
+Now pull a plug. The site stays up{{if .D.Player}}, the film goes on{{end}}:
 {{range .D.Nodes}}
   {{.Name}}  pid {{.PID}}  {{.HTTP}}  kill -9 {{.PID}}{{end}}
 

@@ -115,7 +115,7 @@ func (d *demo) clusterReady(ctx context.Context, client *http.Client) error {
 			return fmt.Errorf("node %s sees %d of %d VIPs held", name, held, len(d.net.vips))
 		}
 	}
-	return d.askVIPs(ctx, client, 0)
+	return d.askVIPs(ctx, client, "", 0)
 }
 
 // siteReady wants the site from every VIP.
@@ -124,12 +124,22 @@ func (d *demo) siteReady(ctx context.Context, client *http.Client) error {
 		_, err := d.get(ctx, client, d.site(), Host, http.StatusOK)
 		return err
 	}
-	return d.askVIPs(ctx, client, http.StatusOK)
+	return d.askVIPs(ctx, client, "", http.StatusOK)
 }
 
-func (d *demo) askVIPs(ctx context.Context, client *http.Client, want int) error {
+// filmReady wants the film from every VIP.
+func (d *demo) filmReady(ctx context.Context, client *http.Client) error {
+	path := "video/" + FilmName + "/seg-0.m4s"
+	if len(d.net.vips) == 0 {
+		_, err := d.get(ctx, client, d.site()+path, Host, http.StatusOK)
+		return err
+	}
+	return d.askVIPs(ctx, client, path, http.StatusOK)
+}
+
+func (d *demo) askVIPs(ctx context.Context, client *http.Client, path string, want int) error {
 	for _, v := range d.net.vips {
-		if _, err := d.get(ctx, client, "http://"+v.String()+"/", Host, want); err != nil {
+		if _, err := d.get(ctx, client, "http://"+v.String()+"/"+path, Host, want); err != nil {
 			return fmt.Errorf("VIP %s: %w", v, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,14 @@ func (r storeRing) Members() []ring.NodeID {
 }
 
 func (r storeRing) Self() ring.NodeID { return r.n.file.Node.ID }
+
+// Storage is the layout's first form: the founders, up or down, and who joined
+// them.
+func (r storeRing) Storage() []ring.NodeID {
+	ids := slices.Concat(r.n.file.Cluster.Founders, r.Members())
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
 
 func (r storeRing) Ready() error {
 	if r.n.isolated() {

@@ -23,6 +23,7 @@ import (
 	"rain/snow/admin"
 	"rain/snow/site"
 	"rain/store"
+	"rain/video"
 	"rain/vip"
 	"rain/vip/table"
 )
@@ -43,6 +44,7 @@ type node struct {
 	driver  vip.Driver
 	manager *vip.Manager
 	web     *snow.Server
+	video   *video.Server
 	admin   *admin.Server
 	metrics *metricSet
 	known   *directory
@@ -85,7 +87,7 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 		return nil, nil, fmt.Errorf("node: data folder: %w", err)
 	}
 	for _, step := range []func(context.Context) (func(), error){
-		n.buildStoreAndRing, n.buildTransport, n.buildBulk, n.buildVIP, n.buildWeb, n.buildAdmin,
+		n.buildStoreAndRing, n.buildTransport, n.buildBulk, n.buildVIP, n.buildWeb, n.buildVideo, n.buildAdmin,
 	} {
 		closer, err := step(ctx)
 		if closer != nil {
@@ -110,6 +112,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	cfg := store.DefaultConfig()
 	cfg.Dir = filepath.Join(n.file.Node.Data, "store")
 	cfg.ReserveBytes = n.file.Store.ReserveBytes
+	cfg.Code = store.Code(n.file.Store.Code)
 	services := &laterServices{}
 	st, err := store.New(cfg, store.Deps{Ring: storeRing{n}, Peers: storePeers{n}, Services: services}, n.log.With("layer", "store"))
 	if err != nil {
@@ -229,7 +232,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	srv, err := admin.New(cfg, admin.Deps{
-		Status: n, Store: n.store, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics,
+		Status: n, Store: n.store, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics,
 	}, n.log.With("layer", "admin"))
 	n.admin = srv
 	return nil, err

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"rain/cmd/internal/cli"
+	"rain/cmd/internal/client"
+	"rain/cmd/internal/program"
+	"rain/snow/admin"
+)
+
+// Play is the command play.
+type Play struct {
+	Film      string `arg:"" help:"The film's name; 'rainctl video ls' lists them."`
+	To        string `placeholder:"FILE|-" help:"Write the film there instead of playing it."`
+	Cluster   string `placeholder:"FILE" help:"A demo.json, or {\"admin\":[URL],\"token\":T}. Else $$RAIN_CLUSTER."`
+	Admin     string `placeholder:"URL,URL" help:"Admin addresses. Else $$RAIN_ADMIN."`
+	TokenFile string `placeholder:"FILE" help:"File with the admin token. Else $$RAIN_TOKEN holds the token itself."`
+	Quiet     bool   `help:"Don't print where each part came from."`
+	JSON      bool   `name:"json" help:"Print the outcome as JSON."`
+}
+
+const (
+	partBytes  = 256 << 10              // what is asked of one node at once
+	partsAhead = 4                      // how many parts are on their way
+	patience   = 700 * time.Millisecond // without a byte, before the next node is asked
+	giveUp     = 30 * time.Second       // without any node that has a part
+)
+
+// outcome is what play tells in the end.
+type outcome struct {
+	API    int            `json:"api"`
+	Film   string         `json:"film"`
+	Size   int64          `json:"size_bytes"`
+	SHA256 string         `json:"sha256"`
+	From   map[string]int `json:"parts_from"` // by node
+}
+
+// Run reads the film part by part, each from another node in turn, and holds the
+// whole to its hash.
+func (p *Play) Run(env *program.Env) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, err := p.client(env)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	v, err := c.Video(ctx, p.Film)
+	if err != nil {
+		return remote(err)
+	}
+	out, finish, err := p.open(ctx, env)
+	if err != nil {
+		return err
+	}
+	done := outcome{API: cli.API, Film: v.Name, Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
+	err = p.copy(ctx, env, c, v.Video, out, &done)
+	if err = errors.Join(err, finish(err == nil)); err != nil {
+		return remote(err)
+	}
+	if p.JSON && p.To != "-" {
+		return cli.PrintJSON(env.Stdout, done)
+	}
+	var list []string
+	for node, n := range done.From {
+		list = append(list, fmt.Sprintf("%s %d", node, n))
+	}
+	fmt.Fprintf(env.Stderr, "rainvideo: %s: %d bytes, sha256 as stored; parts from %s\n", v.Name, v.Size, strings.Join(list, ", "))
+	return nil
+}
+
+// part is a piece of the film on its way.
+type part struct {
+	off  int64
+	body []byte
+	from string
+	err  error
+}
+
+// copy writes the film to out, in order.
+func (p *Play) copy(ctx context.Context, env *program.Env, c *client.Client, v admin.Video, out io.Writer, done *outcome) error {
+	ctx, cancel := context.WithCancel(ctx)
+	queue := make(chan chan part, partsAhead)
+	ended := make(chan struct{})
+	go func() { // it ends with its queue or its context, and is waited for below
+		defer close(ended)
+		defer close(queue)
+		for off, n := int64(0), 0; off < v.Size; off, n = off+partBytes, n+1 {
+			one := make(chan part, 1)
+			select {
+			case queue <- one:
+			case <-ctx.Done():
+				return
+			}
+			go func() { one <- fetch(ctx, c, v, off, n) }() // bounded by the queue; ends with ctx
+		}
+	}()
+	defer func() {
+		cancel()
+		for one := range queue {
+			<-one
+		}
+		<-ended
+	}()
+	sum := sha256.New()
+	for one := range queue {
+		got := <-one
+		if got.err != nil {
+			return got.err
+		}
+		if !p.Quiet {
+			fmt.Fprintf(env.Stderr, "%9d-%9d  %s\n", got.off, got.off+int64(len(got.body))-1, got.from)
+		}
+		done.From[got.from]++
+		sum.Write(got.body)
+		if _, err := out.Write(got.body); err != nil {
+			return fmt.Errorf("rainvideo: write the film: %w", err)
+		}
+	}
+	return check(ctx, sum, v)
+}
+
+func check(ctx context.Context, sum hash.Hash, v admin.Video) error {
+	if err := ctx.Err(); err != nil {
+		return cli.New(cli.Failed, "stopped", "", "rainvideo: stopped before the end of %s", v.Name)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != v.SHA256 {
+		return cli.New(cli.Failed, "wrong_hash", "try again; was it replaced meanwhile?", "rainvideo: %s has sha256 %s, stored was %s", v.Name, got, v.SHA256)
+	}
+	return nil
+}
+
+// fetch gets part n, from whichever node has it; it goes on while any answers.
+func fetch(ctx context.Context, c *client.Client, v admin.Video, off int64, n int) part {
+	out := part{off: off}
+	length := min(partBytes, v.Size-off)
+	for until := time.Now().Add(giveUp); ; {
+		out.body, out.from, out.err = c.ReadPart(ctx, v.Object, off, length, n, patience)
+		var e *client.Error
+		if out.err == nil || ctx.Err() != nil || time.Now().After(until) || errors.As(out.err, &e) && (e.Status == 404 || e.Status == 401) {
+			return out
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// open opens where the film goes; finish ends it, well or not.
+func (p *Play) open(ctx context.Context, env *program.Env) (out io.Writer, finish func(well bool) error, err error) {
+	switch p.To {
+	case "-":
+		return env.Stdout, func(bool) error { return nil }, nil
+	case "":
+		return player(ctx, env)
+	}
+	f, err := os.CreateTemp(filepath.Dir(p.To), ".rainvideo-*")
+	if err != nil {
+		return nil, nil, &cli.Error{Exit: cli.BadInput, Err: fmt.Errorf("rainvideo: %w", err)}
+	}
+	return f, func(well bool) error {
+		err := f.Close()
+		if well && err == nil {
+			if err = os.Rename(f.Name(), p.To); err == nil {
+				return nil
+			}
+		}
+		return errors.Join(err, os.Remove(f.Name())) // a file of that name is always whole
+	}, nil
+}
+
+// player starts a player that reads the film from its standard input.
+func player(ctx context.Context, env *program.Env) (io.Writer, func(bool) error, error) {
+	for _, argv := range [][]string{{"mpv", "--really-quiet", "-"}, {"ffplay", "-v", "error", "-autoexit", "-i", "pipe:0"}, {"vlc", "--play-and-exit", "-"}} {
+		path, err := exec.LookPath(argv[0])
+		if err != nil {
+			continue
+		}
+		cmd := exec.CommandContext(ctx, path, argv[1:]...)
+		cmd.Stderr = env.Stderr
+		in, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("rainvideo: start %s: %w", path, err)
+		}
+		return in, func(bool) error {
+			if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+				return fmt.Errorf("rainvideo: %s: %w", argv[0], err)
+			}
+			return nil
+		}, nil
+	}
+	return nil, nil, cli.New(cli.BadInput, "no_player", "install mpv, ffplay or vlc, or write it with --to FILE (- is stdout)", "rainvideo: no player is installed")
+}
+
+// client finds the cluster as rainctl does.
+func (p *Play) client(env *program.Env) (*client.Client, error) {
+	var f client.ClusterFile
+	path, admins := p.Cluster, p.Admin
+	if path == "" && admins == "" {
+		path, admins = env.Getenv("RAIN_CLUSTER"), env.Getenv("RAIN_ADMIN")
+	}
+	if path != "" {
+		var err error
+		if f, err = client.ReadClusterFile(path); err != nil {
+			return nil, &cli.Error{Exit: cli.BadInput, Code: "bad_cluster_file", Hint: "is the demo running, and is this its demo.json?", Err: err}
+		}
+	}
+	if admins != "" {
+		f.Admin, f.Nodes = strings.Split(admins, ","), nil
+	}
+	if len(f.URLs()) == 0 {
+		return nil, cli.New(cli.Usage, "usage", "use --cluster FILE, --admin URL or RAIN_CLUSTER", "rainvideo: no cluster is named")
+	}
+	if p.TokenFile != "" {
+		b, err := os.ReadFile(p.TokenFile)
+		if err != nil {
+			return nil, &cli.Error{Exit: cli.BadInput, Code: "bad_token_file", Err: err}
+		}
+		f.Token = strings.TrimSpace(string(b))
+	} else if t := strings.TrimSpace(env.Getenv("RAIN_TOKEN")); t != "" && p.Cluster == "" {
+		f.Token = t
+	}
+	return f.Client(), nil
+}
+
+// remote gives a node's answer its exit code.
+func remote(err error) error {
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok {
+		return err
+	}
+	exit := cli.Unavailable
+	switch e.Status {
+	case 404:
+		exit = cli.NotFound
+	case 401, 403:
+		exit = cli.Denied
+	}
+	return &cli.Error{Exit: exit, Code: e.Code, Hint: e.Hint, Err: err}
+}

@@ -81,6 +81,12 @@ func (e statusError) Error() string {
 	return fmt.Sprintf("unexpected status %d", uint8(e))
 }
 
+// refused tells what a member answered from a fault on the way to it.
+func refused(err error) bool {
+	var s statusError
+	return errors.As(err, &s)
+}
+
 // request is the head of every request.
 type request struct {
 	kind byte

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-const demoSample = `{"api":1,"pid":100,"dir":"D","token":"T","host":"demo.rain","site":"S","control":"C","vips":["V"],
+const demoSample = `{"api":1,"pid":100,"dir":"D","token":"T","host":"demo.rain","site":"S","player":"P","control":"C","hls":"H","mp4":"M","vips":["V"],
  "nodes":[{"name":"n1","id":"0.1.0.1","pid":101,"guard_pid":102,"http":"H","admin":"A","ring":["R"],
            "argv":["rainvideo"],"data":"D","log":"L","state":"running|frozen|stopped|crashed"}]}`
 
@@ -31,7 +31,6 @@ const statusSample = `{"api":1,"node":"n1","cluster":"demo","health":"ok|degrade
 
 // later are the names of the contract that a coming release brings.
 var later = map[string]string{
-	"demo.json player, hls, mp4": "films come with a later release",
 	"rain_queue_length":          "the request queue comes with a later release",
 	"rain_queue_claimed_total":   "the request queue comes with a later release",
 	"rain_queue_orphaned_total":  "the request queue comes with a later release",

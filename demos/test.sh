@@ -25,5 +25,6 @@ if [ "$(uname)" = Linux ]; then
 else
 	echo "skipped plug: the loopback driver for virtual IPs needs Linux" | tee "$out/plug.log"
 fi
+echo "skipped film-browser: 'node demos/film-test.mjs' plays the film in Chromium through two kills; not part of this run yet" | tee "$out/film.log"
 grep -h -oE 'skipped [^ ]+: .*' "$out"/*.log | sort -u
 exit $failed

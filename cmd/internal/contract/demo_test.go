@@ -31,12 +31,12 @@ const statusSample = `{"api":1,"node":"n1","cluster":"demo","health":"ok|degrade
 
 // later are the names of the contract that a coming release brings.
 var later = map[string]string{
-	"rain_queue_length":          "the request queue comes with a later release",
-	"rain_queue_claimed_total":   "the request queue comes with a later release",
-	"rain_queue_orphaned_total":  "the request queue comes with a later release",
-	"rain_streams":               "streams come with a later release",
-	"rain_takeover_total":        "take-over of connections comes with a later release",
-	"/guestbook":                 "requests with an effect come with a later release",
+	"rain_queue_length":         "the request queue comes with a later release",
+	"rain_queue_claimed_total":  "the request queue comes with a later release",
+	"rain_queue_orphaned_total": "the request queue comes with a later release",
+	"rain_streams":              "streams come with a later release",
+	"rain_takeover_total":       "take-over of connections comes with a later release",
+	"/guestbook":                "requests with an effect come with a later release",
 }
 
 // TestDemo looks at one demo in an order: first what is true at rest, then the

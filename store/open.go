@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"rain/store/catalog"
 )
@@ -28,7 +29,7 @@ func (s *Store) Open(ctx context.Context, bucket, key string) (*Object, error) {
 		return nil, err
 	}
 	if rec.Striped() {
-		return s.openStriped(bucket, key, rec)
+		return s.openStriped(ctx, bucket, key, rec)
 	}
 	if rec.Size <= smallBody {
 		body, ok := s.cache.get(rec.Sum)
@@ -52,7 +53,7 @@ func (s *Store) Open(ctx context.Context, bucket, key string) (*Object, error) {
 
 // openStriped opens a striped body: from memory, from a decoded file, or from
 // its symbols.
-func (s *Store) openStriped(bucket, key string, rec *catalog.Record) (*Object, error) {
+func (s *Store) openStriped(ctx context.Context, bucket, key string, rec *catalog.Record) (*Object, error) {
 	if layoutOf(rec).Windows() == 1 {
 		if body, ok := s.windows.peek(windowKey{rec.Body, 0}); ok {
 			o := &memObject{}
@@ -65,11 +66,23 @@ func (s *Store) openStriped(bucket, key string, rec *catalog.Record) (*Object, e
 	if f := s.openDecoded(rec); f != nil {
 		return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
 	}
-	if err := s.reachable(rec); err != nil {
+	err := s.reachable(rec)
+	if err != nil {
+		// What others lacked a moment ago they may have by now. Before an object
+		// is refused they are asked.
+		ctx, cancel := context.WithTimeout(ctx, askAgain)
+		s.poll(ctx)
+		cancel()
+		err = s.reachable(rec)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("store: open %s/%s: %w", bucket, key, err)
 	}
 	return &Object{Info: s.infoOf(bucket, key, rec), Body: s.newStripedBody(rec)}, nil
 }
+
+// askAgain bounds the question to the other members; a frozen one answers never.
+const askAgain = 500 * time.Millisecond
 
 // memObject is an object and its reader in one allocation.
 type memObject struct {

@@ -7,8 +7,8 @@ import (
 	"rain/ring"
 )
 
-// errForce ends a run in which a burned disk is the one that is wanted.
-var errForce = errors.New("sim: the newest disk's views want a disk that is burned")
+// errForce ends a run in which a node that is gone is the one that is wanted.
+var errForce = errors.New("sim: the newest disk's views want a node that is gone")
 
 // Bound is how long after the last fault a cluster may take to be whole: some
 // cold starts with their back-off and a join for each node, at the times in use.
@@ -111,7 +111,9 @@ func (c *Cluster) Soak(d time.Duration) error {
 			c.nextWork(n)
 		}
 	}
-	_, err = c.Settle()
+	if _, err = c.Settle(); errors.Is(err, errForce) {
+		return nil
+	}
 	return err
 }
 
@@ -125,27 +127,34 @@ func (c *Cluster) leaving() bool {
 	return false
 }
 
-// wantsForce reports whether the cluster waits for a burned disk, with reason: a
-// view change was pending on one disk only, its other members suspected, when the
-// one that it cannot do without burned. Others cannot know that it never settled.
+// wantsForce reports whether the cluster waits for a node that is gone for good
+// (its disk burned, or it is not started again), with reason: the views in force
+// on the newest disk in reach have no quorum without it. So it is when a view
+// change was not settled, or not known as settled, in the moment of that death.
 // That is a limit of the ring (two failures at once); an operator must force it.
 func (c *Cluster) wantsForce() bool {
 	var best *node
-	burned := false
+	gone := false
 	for _, n := range c.nodes {
 		if n.up && n.seen.State == "member" {
 			return false
 		}
-		burned = burned || n.disk.burned
+		gone = gone || n.disk.burned || !n.up
+		if !n.up {
+			continue
+		}
 		if best == nil || best.disk.rec.Stamp.Epoch < n.disk.rec.Stamp.Epoch ||
 			best.disk.rec.Stamp.Epoch == n.disk.rec.Stamp.Epoch && last(&best.disk.rec) < last(&n.disk.rec) {
 			best = n
 		}
 	}
-	if !burned || !best.up {
+	if !gone || best == nil {
 		return false
 	}
-	has := func(m ring.Member) bool { return c.nodes[c.index(m.ID)].disk.rec.Stamp != (ring.Stamp{}) }
+	has := func(m ring.Member) bool {
+		n := c.nodes[c.index(m.ID)]
+		return n.up && n.disk.rec.Stamp != (ring.Stamp{})
+	}
 	for _, v := range best.seen.Views {
 		all := true
 		for _, m := range v.View.Members {

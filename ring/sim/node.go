@@ -38,6 +38,7 @@ type node struct {
 	spun      int64        // last true time of a timer step, and how many there were
 	spins     int
 	hand      *snapshot // fetched last
+	pinned    *snapshot // adopted last: the shell's disk keeps it by its header
 	fetch     uint64    // number of the newest fetch
 	props     map[uint64]*proposal
 	nextN     uint64
@@ -187,7 +188,7 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 	n.lease = eff.Lease // before sends: what leaves may hand a thing over
 	c.acts(n)
 	if eff.Save != nil {
-		c.save(n, diskOp{save: *eff.Save, snap: n.hand})
+		c.save(n, diskOp{save: *eff.Save, snap: n.pinned})
 		c.compact(n)
 	}
 	life := n.life
@@ -275,6 +276,7 @@ func (c *Cluster) adopt(n *node) {
 		c.fail(2, "n%d adopts a snapshot that it does not have", n.i+1)
 		return
 	}
+	n.pinned = n.hand
 	n.st = n.hand.state
 	n.hold = c.letGo(n)
 	c.Count.Adopts++

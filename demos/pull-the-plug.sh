@@ -9,9 +9,9 @@
 #   thaw, start     nobody notices
 #   stop (TERM)     not one request fails, no download is cut
 #   two in a row    served again after each
-# Where the machine itself stood still for longer than a third of the lease, the
-# watch notices by its own clock: then failures and gaps of that round are told,
-# and not judged ("skipped plug/ROUND: ...").
+# Where the machine itself stood still for more than LATE_MS, the watch notices by
+# its own clock: then failures and gaps of that round are told, and not judged
+# ("skipped plug/ROUND: ...").
 # Always: every answer is the same page byte for byte, every whole download and
 # every stored object has the right hash.
 #
@@ -23,7 +23,10 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 BIN=${RAIN_BIN:-$here/bin}
 GAP_MS=${GAP_MS:-1000} # the longest gap after a crash or freeze
-LATE_MS=${LATE_MS:-60} # a third of the lease of preset laptop
+# When the token's holder dies, the others' leases of 180 ms (preset laptop) have
+# about 40 ms left when the next token comes: a machine that stands still for
+# longer takes them away, and the watch sees that by its own clock.
+LATE_MS=${LATE_MS:-30}
 json=0 cluster='' port=18780 demo_pid='' published=0
 HOST=plug.rain BUCKET=pull-the-plug
 
@@ -168,7 +171,7 @@ fault_round() {
 	[ ${#broken[@]} = 0 ] || ok=false
 	rows+=("$(printf '%-12s %-6s %7s %9s ms  %-6s %7s %6s/%s  %s' "$name" "$victim" "$f" "$g" "$after" "$of" "$whole" "$cut" "$([ $ok = true ] && verdict || echo "BROKEN: ${broken[*]}")")")
 	objects+=("{\"fault\":\"$name\",\"node\":\"$victim\",\"held_by_before\":\"$before\",\"failed\":$f,\"longest_gap_ms\":$g,\"taken_over_by\":\"$after\",\"other_failed\":$of,\"downloads\":$whole,\"downloads_cut\":$cut,\"ok\":$ok,\"broken\":\"${broken[*]-}\",\"excused\":\"${excused[*]-}\",\"machine_late_ms\":$late,\"watch\":$(cat "$w"),\"other_watch\":$(cat "$o")}")
-	[ ${#excused[@]} = 0 ] || say "skipped plug/${name// /_}: the machine stood still for $late ms, longer than a third of the lease: ${excused[*]}"
+	[ ${#excused[@]} = 0 ] || say "skipped plug/${name// /_}: the machine stood still for $late ms, more than $LATE_MS ms: ${excused[*]}"
 	local reasons
 	reasons=$(grep -ohE '"reasons":\{[^}]*\}' "$w" "$o" | cut -d: -f2- | tr '\n' ' ')
 	say "$name $victim: $f failed, longest gap $g ms, $vip now at $after; failures on each address: $reasons${broken[*]:+; BROKEN: ${broken[*]}}"

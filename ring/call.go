@@ -186,9 +186,14 @@ func (m *Machine) tryQuorum() {
 	if !silent {
 		m.make()
 	} else if c.graceAt == 0 {
-		c.graceAt = m.now.Add(m.t.IdleRotation / 2)
+		c.graceAt = m.now.Add(min(m.t.IdleRotation/2, maxGrace))
 	}
 }
+
+// maxGrace is how long a caller with a quorum waits for the rest. All were asked
+// at once, so who lives answers at about the same time; every millisecond here is
+// taken from the rest of the others' leases.
+const maxGrace = 4 * time.Millisecond
 
 func (m *Machine) onDeny(from Member, d Deny) {
 	m.hear(d.Promised)

@@ -75,8 +75,9 @@ func moduleRoot() (string, error) {
 var errSurvived = errors.New("survived: nothing failed; the simulator does not see this fault")
 
 var (
-	broken = regexp.MustCompile(`invariant (\d+) \(([^)]*)\) broken(?:, seed (\d+))?`)
-	failed = regexp.MustCompile(`--- FAIL: (Test\w+)`)
+	broken   = regexp.MustCompile(`invariant (\d+) \(([^)]*)\) broken(?:, seed (\d+))?`)
+	onlyLine = regexp.MustCompile(`(?m)^# only: (\d)$`)
+	failed   = regexp.MustCompile(`--- FAIL: (Test\w+)`)
 )
 
 // try tests one mutant. It returns the invariant that broke and what broke it.
@@ -110,7 +111,10 @@ func try(root, patch string, seeds int) (inv, by string, err error) {
 	// Directed tests first: they are quick, and say what they are about. Golden
 	// traces are left out: they show a change, not a fault.
 	out, err := test("", bin, "-test.timeout", "1m", "-test.skip", "TestRandom|TestGolden|TestDeterministic")
-	if err == nil {
+	if only := onlyLine.FindSubmatch(diff); only != nil {
+		// The directed tests check all; only random runs can be narrowed.
+		out, err = test("ONLY="+string(only[1]), bin, "-test.timeout", "8m", "-test.run", "TestRandom")
+	} else if err == nil {
 		out, err = test(fmt.Sprintf("SEEDS=%d", seeds), bin, "-test.timeout", "8m", "-test.run", "TestRandom")
 	}
 	if err == nil {

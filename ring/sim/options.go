@@ -9,6 +9,9 @@ import (
 
 // Options are the knobs of a run. Probabilities are 0 to 1.
 type Options struct {
+	// Only, if not 0, is the one invariant that is checked: a mutant that breaks two
+	// would else be caught by the first alone.
+	Only     int
 	Nodes    int // 1 to 7
 	Founders int // the first so many
 	LateJoin int // the last so many start within the first seconds, not at once

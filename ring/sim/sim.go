@@ -268,7 +268,7 @@ func (c *Cluster) handle(n *node, ev event) {
 }
 
 func (c *Cluster) fail(inv int, format string, args ...any) {
-	if c.err != nil {
+	if c.err != nil || c.opt.Only != 0 && inv != c.opt.Only && inv != 7 {
 		return
 	}
 	c.err = &Violation{inv, c.seed, c.now, fmt.Sprintf(format, args...)}

@@ -23,7 +23,7 @@ func env(t *testing.T, name string, def uint64) uint64 {
 
 // TestRandom runs many clusters under random faults. SEED=N replays one with
 // its whole trace; SEEDS=N bounds how many run, FIRST=N says where to begin,
-// STOP=N after how many failures to end.
+// STOP=N after how many failures to end, ONLY=N checks one invariant alone.
 func TestRandom(t *testing.T) {
 	const span = 20 * time.Second
 	if seed := env(t, "SEED", 0); seed != 0 {
@@ -39,6 +39,7 @@ func TestRandom(t *testing.T) {
 		seeds = min(seeds, 50)
 	}
 	limit := int(env(t, "STOP", 20)) // so many failures are enough
+	only := int(env(t, "ONLY", 0))
 	const workers = 2
 	var mu sync.Mutex
 	var sum Counters
@@ -50,7 +51,9 @@ func TestRandom(t *testing.T) {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
 				for seed := first + w; seed < first+seeds; seed += workers {
-					c := New(seed, Random(seed), nil)
+					opt := Random(seed)
+					opt.Only = only
+					c := New(seed, opt, nil)
 					err := c.Soak(span)
 					mu.Lock()
 					sum.Add(c.Count)

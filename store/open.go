@@ -54,6 +54,9 @@ func (s *Store) Open(ctx context.Context, bucket, key string) (*Object, error) {
 // openStriped opens a striped body: from memory, from a decoded file, or from
 // its symbols.
 func (s *Store) openStriped(ctx context.Context, bucket, key string, rec *catalog.Record) (*Object, error) {
+	if f := s.openDecoded(rec); f != nil {
+		return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
+	}
 	if layoutOf(rec).Windows() == 1 {
 		if body, ok := s.windows.peek(windowKey{rec.Body, 0}); ok {
 			o := &memObject{}
@@ -62,9 +65,6 @@ func (s *Store) openStriped(ctx context.Context, bucket, key string, rec *catalo
 			o.Body = &o.mem
 			return &o.Object, nil
 		}
-	}
-	if f := s.openDecoded(rec); f != nil {
-		return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
 	}
 	err := s.reachable(rec)
 	if err != nil {

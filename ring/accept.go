@@ -96,6 +96,9 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 		m.lastLease, m.isolated = m.now, false // isolation counts from here
 	}
 	m.arrived = t.Commit
+	if m.unsettled() {
+		m.restless = t.Seq
+	}
 	m.ackMine(t.Seq)
 	m.recount()
 	m.confirmLease()

@@ -62,6 +62,7 @@ type Machine struct {
 	hurried   bool
 	holdUntil Instant
 	busyUntil Instant
+	restless  uint64 // Seq of the last token that came with unsettled ops
 	sent      sentToken
 	passed    Stamp // of the last pass, and when
 	passedAt  Instant

@@ -33,7 +33,14 @@ func (m *Machine) working() bool {
 	case m.now >= m.busyUntil:
 		return false
 	}
-	return t.Base < t.Last() || t.Stable < t.Last()
+	// Who waits until all have applied an op learns it one rotation after the
+	// op has left the token.
+	return m.unsettled() || t.Seq < m.restless+2*uint64(len(t.Ring))
+}
+
+// unsettled reports whether an op is still on the token or not on enough disks.
+func (m *Machine) unsettled() bool {
+	return m.copy.Base < m.copy.Last() || m.copy.Stable < m.copy.Last()
 }
 
 // pass adds what this member has to say and sends the token on.

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -53,12 +55,23 @@ func (c *conn) sawEnd() bool {
 	return c.ended
 }
 
+// Write goes on as long as the peer takes something in each idle time.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.idle)); err != nil {
-		return 0, err
+	for total := 0; ; {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.idle)); err != nil {
+			return total, err
+		}
+		n, err := c.Conn.Write(p[total:])
+		total += n
+		if !slow(int64(n), err) {
+			return total, err
+		}
 	}
-	return c.Conn.Write(p)
 }
+
+// slow reports whether a write ended at its deadline although the peer took
+// something.
+func slow(n int64, err error) bool { return n > 0 && errors.Is(err, os.ErrDeadlineExceeded) }
 
 // lingerOnClose is called when a request's body was not read to its end.
 func (c *conn) lingerOnClose() {

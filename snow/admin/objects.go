@@ -320,7 +320,7 @@ func (c *call) sendObject(info store.Info, off, n int64, status int) error {
 		return fail(503, "changing", "the object is being written", "try again")
 	}
 	c.objectType(info, status)
-	c.SetBodyStream(&objectReader{io.NewSectionReader(obj.Body, off, n), obj.Body}, int(n))
+	c.SetBodyStream(&objectSender{body: obj.Body, conn: c.Conn(), off: off, n: n}, int(n))
 	return nil
 }
 

@@ -10,6 +10,14 @@
 //	trial pairs                                all pairs, one after the other and at once
 //	trial puts    [-n 10000] [-kills 50]       no acknowledged put is lost
 //	trial idle                                 CPU, memory and hops of an idle cluster
+//	trial objects [-size 256]                  a large object, every pair of nodes dead in turn
+//	trial frozen  [-n 750]                     gets of 1 MiB while a node is stopped
+//	trial emptied [-size 256]                  a node's disk emptied under load
+//	trial streams [-n 20] [-size 1024]         memory of a node that streams large objects
+//	trial churn   [-kills 20]                  gets of striped objects while nodes come and go
+//
+// Sizes are in MiB. The clusters' disks are in $TMPDIR: /dev/shm leaves the disk
+// out of it.
 package main
 
 import (
@@ -33,9 +41,10 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	trials := map[string]func(context.Context, *cluster, options) error{
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
+		"objects": objects, "frozen": frozen, "emptied": emptied, "streams": streams, "churn": churn,
 	}
 	if len(args) == 0 || trials[args[0]] == nil {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts or idle")
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, idle, objects, frozen, emptied, streams or churn")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -44,6 +53,8 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&o.kills, "kills", 50, "kills during puts")
 	fs.StringVar(&o.exe, "exe", "bin/rainvideo", "the program under trial")
 	fs.StringVar(&o.ctl, "ctl", "bin/rainctl", "rainctl")
+	fs.Int64Var(&o.size, "size", 0, "of objects, MiB; 0: the trial's own size")
+	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
 	if err := fs.Parse(args[1:]); err != nil {
@@ -61,4 +72,14 @@ type options struct {
 	preset, exe, ctl string
 	n, kills, port   int
 	seed             uint64
+	size             int64
+	json             bool
+}
+
+// sizeOr is the size of objects in MiB.
+func (o options) sizeOr(own int64) int64 {
+	if o.size > 0 {
+		return o.size
+	}
+	return own
 }

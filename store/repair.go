@@ -163,6 +163,12 @@ func (s *Store) removeOrphans(ctx context.Context, g *orphanGuard) {
 		return
 	}
 	before := now.Add(-grace)
+	if s.holdOrphans != nil {
+		// What an effect under way may yet put was stored before it began.
+		if t := s.holdOrphans(); !t.IsZero() && t.Add(-grace).Before(before) {
+			before = t.Add(-grace)
+		}
+	}
 	for _, sum := range s.bodies.orphans(before) {
 		if ctx.Err() != nil {
 			return

@@ -39,6 +39,8 @@ type Store struct {
 	blocks  sync.Pool    // of *block
 	raws    [2]sync.Pool // of *[]byte
 
+	holdOrphans func() time.Time // see HoldOrphans
+
 	places  atomic.Pointer[places]
 	flights map[catalog.Sum]*flight
 	// flightMu guards flights.

@@ -10,7 +10,8 @@ func FuzzApply(f *testing.F) {
 	del, _ := EncodeDelete("bbb", "k1", Cond{IfMatch: `"x"`})
 	mk, _ := EncodeBucket("ccc", 6, 4)
 	stripe, _ := EncodePut("bbb", "k1", Cond{}, mixed(9))
-	for _, b := range [][]byte{put, del, mk, stripe, {}, {1}, {1, 2, 3}} {
+	add, _ := EncodeAppend("bbb", "p", rec(3))
+	for _, b := range [][]byte{put, del, mk, stripe, add, {}, {1}, {1, 2, 3}} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

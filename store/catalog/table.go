@@ -28,6 +28,7 @@ type Table struct {
 	bodies  *btree.Map[string, Body]
 	layouts *btree.Map[string, Spread]
 	wholes  int
+	index   uint64
 	objects int
 	size    int64
 	stored  int64
@@ -62,7 +63,7 @@ func (t *Table) Now() *View { return t.now.Load() }
 func (t *Table) publish() {
 	t.now.Store(&View{
 		buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), layouts: t.layouts.Copy(),
-		objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
+		index: t.index, objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
 	})
 }
 
@@ -77,11 +78,15 @@ func (t *Table) Apply(index uint64, _ ring.Member, data []byte) []byte {
 
 func (t *Table) apply(index uint64, o *op) Result {
 	if o.kind == opBucket {
-		return t.makeBucket(o.bucket, o.n, o.k)
+		return t.makeBucket(index, o.bucket, o.n, o.k)
 	}
 	objects, ok := t.live[o.bucket]
 	if !ok {
 		return Result{Outcome: NoBucket}
+	}
+	if o.kind == opAppend {
+		// From here on it is a put of a new key.
+		o.kind, o.key, o.cond.IfAbsent = opPut, AppendedKey(o.key, index), true
 	}
 	old, _ := objects.Get(o.key)
 	if old == nil && o.kind == opDelete {
@@ -111,6 +116,7 @@ func (t *Table) apply(index uint64, o *op) Result {
 	}
 	b, _ := t.buckets.Get(o.bucket)
 	t.buckets.Set(o.bucket, &bucket{n: b.n, k: b.k, objects: objects.Copy()})
+	t.index = index
 	t.publish()
 	if t.notify != nil {
 		for _, c := range changes[:n] {
@@ -126,7 +132,7 @@ func (t *Table) apply(index uint64, o *op) Result {
 	return Result{Outcome: Created, Version: index, ETag: o.rec.ETag}
 }
 
-func (t *Table) makeBucket(name string, n, k uint16) Result {
+func (t *Table) makeBucket(index uint64, name string, n, k uint16) Result {
 	switch {
 	case t.live[name] != nil:
 		return Result{Outcome: Exists}
@@ -136,6 +142,7 @@ func (t *Table) makeBucket(name string, n, k uint16) Result {
 	objects := btree.NewMap[string, *Record](0)
 	t.live[name] = objects
 	t.buckets.Set(name, &bucket{n: n, k: k, objects: objects.Copy()})
+	t.index = index
 	t.publish()
 	return Result{Outcome: Created}
 }
@@ -233,6 +240,7 @@ func (t *Table) Restore(r io.Reader) error {
 	}
 	t.live, t.buckets, t.bodies, t.layouts = fresh.live, fresh.buckets, fresh.bodies, fresh.layouts
 	t.objects, t.size, t.stored, t.wholes = fresh.objects, fresh.size, fresh.stored, fresh.wholes
+	t.index = IndexUnknown
 	t.publish()
 	if t.notify != nil {
 		t.notify(Change{Reset: true})

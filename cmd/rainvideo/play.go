@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"rain/cmd/internal/client"
 	"rain/cmd/internal/program"
 	"rain/snow/admin"
+	"rain/video/session"
 )
 
 // Play is the command play.
@@ -42,11 +44,12 @@ const (
 
 // outcome is what play tells in the end.
 type outcome struct {
-	API    int            `json:"api"`
-	Film   string         `json:"film"`
-	Size   int64          `json:"size_bytes"`
-	SHA256 string         `json:"sha256"`
-	From   map[string]int `json:"parts_from"` // by node
+	API     int            `json:"api"`
+	Film    string         `json:"film"`
+	Session string         `json:"session"` // as 'rainctl status' names it
+	Size    int64          `json:"size_bytes"`
+	SHA256  string         `json:"sha256"`
+	From    map[string]int `json:"parts_from"` // by node
 }
 
 // Run reads the film part by part, each from another node in turn, and holds the
@@ -67,7 +70,10 @@ func (p *Play) Run(env *program.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	done := outcome{API: cli.API, Film: v.Name, Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
+	done := outcome{API: cli.API, Film: v.Name, Session: session.MakeID(rand.Text()).String(), Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
+	if !p.Quiet {
+		fmt.Fprintf(env.Stderr, "rainvideo: session %s\n", done.Session)
+	}
 	err = p.copy(ctx, env, c, v.Video, out, &done)
 	if err = errors.Join(err, finish(err == nil)); err != nil {
 		return remote(err)
@@ -106,7 +112,7 @@ func (p *Play) copy(ctx context.Context, env *program.Env, c *client.Client, v a
 			case <-ctx.Done():
 				return
 			}
-			go func() { one <- fetch(ctx, c, v, off, n) }() // bounded by the queue; ends with ctx
+			go func() { one <- fetch(ctx, c, v, done.Session, off, n) }() // bounded by the queue; ends with ctx
 		}
 	}()
 	defer func() {
@@ -145,11 +151,11 @@ func check(ctx context.Context, sum hash.Hash, v admin.Video) error {
 }
 
 // fetch gets part n, from whichever node has it; it goes on while any answers.
-func fetch(ctx context.Context, c *client.Client, v admin.Video, off int64, n int) part {
+func fetch(ctx context.Context, c *client.Client, v admin.Video, session string, off int64, n int) part {
 	out := part{off: off}
 	length := min(partBytes, v.Size-off)
 	for until := time.Now().Add(giveUp); ; {
-		out.body, out.from, out.err = c.ReadPart(ctx, v.Object, off, length, n, patience)
+		out.body, out.from, out.err = c.ReadPart(ctx, session, v.Object, off, length, n, patience)
 		var e *client.Error
 		if out.err == nil || ctx.Err() != nil || time.Now().After(until) || errors.As(out.err, &e) && (e.Status == 404 || e.Status == 401) {
 			return out

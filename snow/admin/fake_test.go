@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/snow/effect"
+	"rain/snow/effect/effecttest"
 	"rain/snow/site"
 	"rain/store"
 )
@@ -33,6 +35,7 @@ type fakeStore struct {
 	fail    error
 	block   chan struct{} // puts wait for it
 	entered chan struct{}
+	queue   *effecttest.Cluster // has what was put with a key
 }
 
 type fakeObject struct {
@@ -290,6 +293,7 @@ type rig struct {
 	sites  *fakeSites
 	calls  chan string
 	videos *fakeVideos
+	queue  *effecttest.Cluster
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -297,12 +301,18 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	calls := make(chan string, 10)
 	r := &rig{T: t, calls: calls, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
 		store: &fakeStore{buckets: map[string]map[string]fakeObject{"b": {}}, entered: make(chan struct{}, 10)}}
+	r.queue = effecttest.New(2)
+	r.store.queue = r.queue
+	once, err := effect.New(effect.DefaultConfig(), r.queue.Node(1), []effect.Effect{ObjectEffect{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := DefaultConfig()
 	cfg.Node, cfg.Token, cfg.Fault = "n1", testToken, true
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
+	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Effects: once, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
 		Metrics: func(w io.Writer) { _, _ = io.WriteString(w, "rain_up 1\n") }}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,9 @@
 //	trial backlog [-n 10]                      freeze, ask, thaw: who answered?
 //	trial pairs                                all pairs, one after the other and at once
 //	trial puts    [-n 10000] [-kills 50]       no acknowledged put is lost
+//	trial effects [-n 10000] [-kills 50]       each guestbook post exactly once, and what a post costs
+//	trial register [-n 20000] [-kills 30]      objects are linearizable (Porcupine); histories kept
+//	trial queue [-n 1000]                      what the request queue costs; who claims a dead node's requests
 //	trial idle                                 CPU, memory and hops of an idle cluster
 package main
 
@@ -33,9 +36,10 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	trials := map[string]func(context.Context, *cluster, options) error{
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
+		"effects": effects, "register": register, "queue": requests,
 	}
 	if len(args) == 0 || trials[args[0]] == nil {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts or idle")
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue or idle")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -45,6 +49,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.exe, "exe", "bin/rainvideo", "the program under trial")
 	fs.StringVar(&o.ctl, "ctl", "bin/rainctl", "rainctl")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
+	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
@@ -58,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 }
 
 type options struct {
-	preset, exe, ctl string
-	n, kills, port   int
-	seed             uint64
+	preset, exe, ctl, out string
+	n, kills, port        int
+	seed                  uint64
 }

@@ -13,17 +13,17 @@ build: assets ## the programs, into bin/
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl
 
-# The player is a matter of npm. Without npm, or without a network, the programs
-# are built nevertheless; the film's page then says what it lacks.
-UI = $(filter-out %/node_modules,$(wildcard assets/ui/*))
+# The player and the live picture are a matter of npm. Without npm, or without a
+# network, the programs are built nevertheless; the pages then say what they lack.
+UI = $(filter-out %/node_modules,$(wildcard assets/ui/* assets/ui/gui/*))
 
-assets: assets/dist/player.js ## the player page's scripts, into assets/dist, by npm
+assets: assets/dist/player.js ## the pages' scripts, into assets/dist, by npm
 
 assets/dist/player.js: $(UI)
 	@if command -v npm >/dev/null 2>&1; then \
 		(cd assets/ui && npm ci --fetch-retries=1 --fetch-timeout=30000 --no-audit --no-fund --loglevel=error && node build.mjs) || \
-		echo "assets/dist: npm failed, see above; the film's page goes without its player" >&2; \
-	else echo "assets/dist: no npm here; the film's page goes without its player" >&2; fi
+		echo "assets/dist: npm failed, see above; the film's page goes without its player, the admin address without its picture" >&2; \
+	else echo "assets/dist: no npm here; the film's page goes without its player, the admin address without its picture" >&2; fi
 
 demo: build ## a whole cluster of four nodes on this machine; Ctrl-C ends it
 	bin/rainvideo demo
@@ -46,7 +46,7 @@ cross: ## must compile everywhere
 sim: ## the simulator alone; SEED=N replays one, SEEDS=N bounds
 	$(GO) test ./ring/sim -count=1 -v -timeout 120m
 
-mutants: ## each broken variant of the core must be caught by a named invariant
+mutants: ## each broken variant of a core must be caught, by a named invariant or test
 	$(GO) run ./ring/mutants
 
 verify: ## the model of the protocol
@@ -55,8 +55,8 @@ verify: ## the model of the protocol
 fuzz: ## every parser of foreign bytes, TIME each
 	demos/fuzz.sh
 
-bench: build ## beside peers, in one run
-	demos/bench/run.sh
+bench: build ## beside peers, in one run; ONLY="web object video vip go"
+	demos/bench/run.sh $(ONLY)
 
 install: build
 	install -d $(DESTDIR)/usr/local/bin

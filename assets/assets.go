@@ -1,5 +1,5 @@
 // Package assets holds what is embedded in the programs: the demo site and its
-// film, the player, and the documentation. Everything is read-only.
+// film, the player, the page of the admin address, and the documentation. Everything is read-only.
 package assets
 
 import (
@@ -40,6 +40,10 @@ func Docs() fs.FS { return sub(docs, "docs") }
 // Dist is the built player: player.js and player.css with their gzips, or
 // nothing if the program was built without npm.
 func Dist() fs.FS { return sub(dist, "dist") }
+
+// GUI is the built page of the admin address: index.html and its files with
+// their gzips, or nothing if the program was built without npm.
+func GUI() fs.FS { return sub(dist, "dist/gui") }
 
 func sub(f embed.FS, dir string) fs.FS {
 	s, err := fs.Sub(f, dir)

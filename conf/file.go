@@ -117,6 +117,8 @@ type Web struct {
 	Listen     []netip.AddrPort `toml:"listen"`      // default 127.0.0.1:8080; at most 16
 	VIPPort    int              `toml:"vip_port"`    // TCP port on every VIP; default 8080
 	NodeHeader bool             `toml:"node_header"` // answers name the node in X-Rain-Node; default false
+	Guestbook  bool             `toml:"guestbook"`   // anyone may write into /guestbook, on every host; default false
+	Queue      bool             `toml:"queue"`       // requests that take long are known to all nodes; default true
 
 	// AccessLog is a file that gets a line for each request, "-" for standard
 	// output, "" (default) for none. HUP opens it anew, for rotation.
@@ -182,7 +184,7 @@ func Default() *File {
 		Log:     Log{Level: "info", Format: "text"},
 		Web: Web{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")},
-			VIPPort: 8080, AccessFormat: "combined",
+			VIPPort: 8080, AccessFormat: "combined", Queue: true,
 		},
 		Admin: Admin{Listen: netip.MustParseAddrPort("127.0.0.1:8081")},
 		Store: Store{ReserveBytes: 1 << 30, RebuildAfter: time.Hour},

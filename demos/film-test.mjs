@@ -11,6 +11,8 @@
 //     film in hand on a machine that is seen to stand: there the browser waits
 //     for the processor ("skipped film-browser/stand: ..."). Where it stood for more
 //     than a second nothing is judged ("skipped film-browser/run: ...").
+//   - the cluster's status has this viewing before and after each kill: the same
+//     session and film, another node, a position that has not fallen
 // Then all four nodes are killed in another run, and the same test must fail.
 //
 // usage: film-test.mjs [--json] [--port N] [--bin DIR] [--only two|all]
@@ -87,6 +89,17 @@ class Demo {
     })
   }
 
+  // stream is a session as the first node that answers knows it.
+  async stream(session) {
+    const d = this.now
+    for (const n of d.nodes) {
+      const s = await fetch(`${n.admin}/api/v1/status`, { headers: { authorization: `Bearer ${d.token}` }, signal: AbortSignal.timeout(500) }).then(r => r.json()).catch(() => null)
+      const one = s?.streams.find(x => x.session === session)
+      if (one) return one
+    }
+    return null
+  }
+
   // complain tells what the nodes have to say, where a run could not be made.
   complain() {
     for (const n of ['n1', 'n2', 'n3', 'n4']) {
@@ -139,7 +152,7 @@ async function run(act) {
   const late = lateness()
   const demo = new Demo(), profile = mkdtempSync(join(tmpdir(), 'rain-chromium-'))
   let context
-  const seen = [], kills = [], broken = []
+  const seen = [], kills = [], broken = [], streams = []
   try {
     await demo.start()
     context = await chromium.launchPersistentContext(profile, {
@@ -173,7 +186,7 @@ async function run(act) {
     await page.evaluate(watch)
     const time = () => page.evaluate(() => document.getElementById('film').currentTime)
     await act({
-      page, demo, seen, time,
+      page, demo, seen, time, streams, broken,
       kill: (...names) => { const k = { nodes: names, at: Date.now() }; for (const n of names) demo.kill(n); kills.push(k); say(`SIGKILL to ${names}`); return k },
       after: k => seen.filter(s => s.at > k.at),
     })
@@ -195,7 +208,7 @@ async function run(act) {
     })
     const judged = broken.length === 0 || busy < GONE_MS
     if (!judged) console.log(`skipped film-browser/run: this machine stood for ${Math.round(busy)} ms, so this is not judged: ${broken.join('; ')}`)
-    return { ok: broken.length === 0, judged, longest_stand_ms: Math.round(w.longest), machine_stood_ms: Math.round(w.late), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, broken }
+    return { ok: broken.length === 0, judged, longest_stand_ms: Math.round(w.longest), machine_stood_ms: Math.round(w.late), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, streams, broken }
   } catch (err) {
     demo.complain()
     throw err
@@ -211,11 +224,23 @@ async function two(c) {
   for (let i = 0; i < 2; i++) {
     const start = await c.time()
     await until('the film to go on', 30_000, async () => await c.time() > start + 4)
+    const session = await c.page.evaluate(() => window.rain.session)
+    // An address may have come back to the node that was started again.
+    await until('the status to name who sends', 10_000, async () => (await c.demo.stream(session))?.node === c.seen.at(-1)?.node).catch(err => c.broken.push(err.message))
     // The second one dies while a segment is on its way.
     if (i === 1) await c.page.waitForRequest(/\/seg-\d+\.m4s/, { timeout: 10_000 })
     const victim = c.seen.at(-1).node
+    const before = await c.demo.stream(session)
     const k = c.kill(victim)
     await until('segments after the kill', 20_000, () => c.after(k).length >= 3).catch(() => {})
+    let after = null
+    await until('the stream at another node', 10_000, async () => {
+      after = await c.demo.stream(session)
+      return after && after.node !== victim && after.position_s > before?.position_s
+    }).catch(err => c.broken.push(err.message))
+    const brief = s => s && { node: s.node, position_s: s.position_s, moves: s.moves }
+    c.streams.push({ session, film: after?.film, killed: victim, before: brief(before), after: brief(after) })
+    if (before?.film !== 'demo' || after?.film !== 'demo') c.broken.push(`no stream ${session} of the film in the status`)
     if (i === 0) await c.demo.revive(victim)
   }
   const t = await c.time()
@@ -246,6 +271,7 @@ if (json) {
       console.log(`${k.killed} killed; requested after it:`)
       for (const s of k.segments) console.log(`  segment ${s.segment} after ${s.after_ms} ms, sent by ${s.node} at ${s.host}`)
     }
+    for (const s of r.streams) console.log(`session ${s.session} of ${s.film}: ${s.before?.node} at ${s.before?.position_s} s, ${s.killed} killed, ${s.after?.node} at ${s.after?.position_s} s`)
     console.log(`${r.played_s} s played, longest stand ${r.longest_stand_ms} ms (and ${r.machine_stood_ms} ms in which the machine itself stood), at most ${r.most_in_hand_s} s in hand: ${r.ok ? 'held' : 'BROKEN: ' + r.broken.join('; ')}`)
   }
   if (result.all_killed) console.log(`all killed: the same test ${result.all_killed.ok ? 'HELD, so it proves nothing' : 'fails, as it must: ' + result.all_killed.broken.join('; ')}`)

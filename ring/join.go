@@ -44,6 +44,12 @@ func (m *Machine) start() {
 	m.log = opLog{base: d.Header.Index}
 	m.views = slices.Clone(d.Header.Views)
 	m.delivered = d.Header.Index
+	if len(m.views) > 0 {
+		// The snapshot under the log is restored: what follows in the log was
+		// decided in its view.
+		m.freeAt = m.now.Add(m.t.Wait())
+		m.tellRestored(d.Header.Index)
+	}
 	for _, e := range d.Entries {
 		m.log.append(e)
 		if e.Rider != RiderViews {
@@ -295,10 +301,15 @@ func (m *Machine) adopt(h SnapshotHeader) {
 	m.freeAt = m.now.Add(m.t.Wait())
 	m.saved = saveState{from: h.Index + 1, replace: true, header: h}
 	if len(m.views) > 0 {
-		m.eff.Deliver = append(m.eff.Deliver, Delivery{
-			Index: h.Index, Rider: RiderViews, View: m.newest().View, FreeAt: m.freeAt, Cause: "restored from a snapshot",
-		})
+		m.tellRestored(h.Index)
 	}
+}
+
+// tellRestored tells riders that were restored from a snapshot its view.
+func (m *Machine) tellRestored(index uint64) {
+	m.eff.Deliver = append(m.eff.Deliver, Delivery{
+		Index: index, Rider: RiderViews, View: m.newest().View, FreeAt: m.freeAt, Cause: "restored from a snapshot",
+	})
 }
 
 // Header describes a snapshot of the riders as delivered so far. ok is false

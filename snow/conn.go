@@ -48,9 +48,12 @@ type conn struct {
 	ctx    *fasthttp.RequestCtx // of the request being answered
 	start  time.Time
 	finish func(sent int64) // made once: see Server.finish
+
+	tracked tracked // what the queue knows of the request
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	c.tracked.reads()
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		if !c.heard.Load() {
@@ -83,6 +86,7 @@ func stalled(n int64, err error) (goOn bool) {
 
 // Write writes p, and the tail of Gather behind it.
 func (c *conn) Write(p []byte) (int, error) {
+	c.tracked.heads(p)
 	if c.tail != nil {
 		return c.writeGathered(p)
 	}
@@ -91,6 +95,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			return total, err
 		}
 		n, err := c.Conn.Write(p[total:])
+		c.tracked.sent(int64(n))
 		total += n
 		if err == nil || !stalled(int64(n), err) {
 			return total, err
@@ -118,6 +123,7 @@ func (c *conn) writeGathered(p []byte) (int, error) {
 			return int(total), err
 		}
 		n, err := rest.WriteTo(to)
+		c.tracked.sent(n)
 		total += n
 		if err == nil || !stalled(n, err) {
 			c.gathered = max(0, total-int64(len(p)))

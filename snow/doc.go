@@ -14,6 +14,11 @@
 // and the connection is closed. A client that takes no byte for WriteStall is
 // dropped, one that sends too slowly gets 408.
 //
+// A GET that lives longer than a rotation of the token is an entry on the request
+// queue (package queue), if Deps.Queue is given: RunQueue tells of its beginning,
+// once a second how far it is, and its end, and settles what this node claims of
+// dead ones. A short request costs it some atomic writes.
+//
 // Limits: HTTP/1.0 and 1.1; sites by GET, HEAD and OPTIONS; MaxURI bytes of
 // request target, MaxHeaders header lines, HeaderBytes of header in all; bodies
 // of GET, HEAD and OPTIONS up to MaxGetBody, others up to Config.MaxBody.

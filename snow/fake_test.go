@@ -80,6 +80,11 @@ var vipAddr = netip.MustParseAddr("192.0.2.1")
 
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
+	return newRigWith(t, change, func(*Deps) {})
+}
+
+func newRigWith(t testing.TB, change func(*Config), more func(*Deps)) *rig {
+	t.Helper()
 	r := &rig{t: t, store: sitetest.New(), cluster: &fakeCluster{}}
 	r.store.Dir = t.TempDir()
 	r.cluster.lease(true)
@@ -91,8 +96,10 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
+	deps := Deps{Content: r.store, Cluster: r.cluster}
+	more(&deps)
 	var err error
-	if r.server, err = New(cfg, Deps{Content: r.store, Cluster: r.cluster}, slog.New(slog.DiscardHandler)); err != nil {
+	if r.server, err = New(cfg, deps, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.server.Mount("/mounted", mountedHandler); err != nil {

@@ -71,6 +71,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.Hijack(func(net.Conn) {}) // which closes it
 		return
 	}
+	c.tracked.begin(ctx, c.start)
 	f := inspect(ctx.Request.Header.RawHeaders())
 	if f.close || c.vip.IsValid() && !s.deps.Cluster.Holds(c.vip) {
 		ctx.SetConnectionClose()
@@ -88,10 +89,12 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	if h := s.mounted(t.path); h != nil {
 		h(ctx)
+		c.tracked.responds(ctx)
 		s.finish(c, int64(max(0, ctx.Response.Header.ContentLength(), len(responseBytes(ctx)))))
 		return
 	}
 	s.serveSite(c, &t)
+	c.tracked.responds(ctx)
 }
 
 // responseBytes is the body, if it is no stream.
@@ -195,7 +198,10 @@ func (s *Server) send(c *conn, e *site.Entry) error {
 	if err := s.reader.Describe(s.base, e, &f); err != nil {
 		return err
 	}
-	return httpfile.Serve(c.ctx, &f, func() (httpfile.Body, func(), error) { return s.reader.Open(s.base, e) }, c.finish)
+	return httpfile.Serve(c.ctx, &f, func() (httpfile.Body, func(), error) {
+		c.tracked.object = e.Sum()
+		return s.reader.Open(s.base, e)
+	}, c.finish)
 }
 
 // toFolder redirects "/a" to "/a/", so that relative links in its index work.

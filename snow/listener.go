@@ -53,13 +53,18 @@ func temporary(err net.Error) bool {
 func (s *Server) admit(nc net.Conn, vip netip.Addr) *conn {
 	c := &conn{Conn: nc, server: s, vip: vip}
 	c.tcp, _ = nc.(*net.TCPConn)
+	var client netip.AddrPort
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap()
 		c.slot = slotOf(c.remote)
+		client = netip.AddrPortFrom(c.remote, a.AddrPort().Port())
 	}
 	c.finish = func(sent int64) { s.finish(c, sent) }
 	status := s.conns.add(c, s.cfg.MaxConns, s.cfg.MaxConnsPerIP)
 	if status == "" {
+		if s.slots != nil {
+			c.tracked.open(s.slots, client)
+		}
 		return c
 	}
 	s.refused.Add(1)

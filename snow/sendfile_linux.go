@@ -47,6 +47,7 @@ func (c *conn) sendFile(f *os.File, offset, n int64) (int64, error) {
 			return total, nil
 		}
 		total += int64(wrote)
+		c.tracked.sent(int64(wrote))
 	}
 	return total, nil
 }

@@ -42,6 +42,7 @@ type Deps struct {
 	Content site.Content
 	Cluster Cluster
 	Metrics Metrics // nil: none
+	Queue   Queue   // nil: requests are not put on the queue
 }
 
 // Stats are counters since the start, and gauges.
@@ -62,6 +63,8 @@ type Server struct {
 	access  *accesslog.Log // nil: none
 	http    *fasthttp.Server
 	conns   connSet
+	slots   *slots // nil: no queue
+	flush   chan chan struct{}
 	mounts  []mount // longest prefix first
 	base    context.Context
 	stop    context.CancelFunc
@@ -103,6 +106,15 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
+	}
+	if deps.Queue != nil {
+		s.slots, s.flush = newSlots(cfg.MaxConns), make(chan chan struct{})
+		s.http.ConnState = func(nc net.Conn, st fasthttp.ConnState) {
+			// Told once, by the goroutine that served the connection.
+			if c, ok := nc.(*conn); ok && (st == fasthttp.StateClosed || st == fasthttp.StateHijacked) {
+				c.tracked.close()
+			}
+		}
 	}
 	return s, nil
 }

@@ -302,6 +302,12 @@ func (s *Store) gc(ctx context.Context, grace time.Duration) (n int, size int64,
 
 // collect removes what has been an orphan since before then, and is open nowhere.
 func (s *Store) collect(ctx context.Context, before time.Time) (n int, size int64, err error) {
+	if s.holdOrphans != nil {
+		// What an effect under way may yet put was stored before it began.
+		if t := s.holdOrphans(); !t.IsZero() && t.Add(-s.cfg.OrphanGrace).Before(before) {
+			before = t.Add(-s.cfg.OrphanGrace)
+		}
+	}
 	list := s.bodies.orphans(before)
 	if len(list) == 0 {
 		return 0, 0, nil

@@ -27,54 +27,57 @@ func (s *Store) Put(ctx context.Context, bucket, key string, body io.Reader, opt
 }
 
 func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt PutOptions) (Info, bool, error) {
-	cond := catalog.Cond{IfAbsent: opt.IfAbsent, IfMatch: opt.IfMatch}
-	announced, err := s.checkPut(ctx, bucket, key, cond, opt)
+	p := &Prepared{Bucket: bucket, Key: key}
+	if err := s.prepare(ctx, p, body, opt, true); err != nil {
+		return Info{}, false, err
+	}
+	res, err := s.propose(ctx, p.Op)
 	if err != nil {
 		return Info{}, false, err
 	}
+	return s.putInfo(p, res), res.Outcome == catalog.Created, nil
+}
+
+// prepare brings the body to the members and makes the op; with early it
+// refuses at once what the condition would.
+func (s *Store) prepare(ctx context.Context, p *Prepared, body io.Reader, opt PutOptions, early bool) error {
+	cond := catalog.Cond{IfAbsent: opt.IfAbsent, IfMatch: opt.IfMatch}
+	announced, err := s.checkPut(ctx, p.Bucket, p.firstKey(), cond, opt, early)
+	if err != nil {
+		return err
+	}
 	members := s.ring.Members()
-	rec := catalog.Record{
+	p.rec = catalog.Record{
 		Modified: s.now().Unix(), N: uint16(len(members)), K: 1,
 		Type: opt.ContentType, Meta: opt.Meta,
 	}
 	// Encode once before the body comes, so that bad metadata costs no body.
-	if _, err := catalog.EncodePut(bucket, key, cond, rec); err != nil {
-		return Info{}, false, fmt.Errorf("%w: %w", ErrBadMeta, err)
+	if _, err := p.encode(cond); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadMeta, err)
 	}
 	head := make([]byte, smallBody+1)
 	n, whole, err := readChunk(body, head)
 	if err != nil {
-		return Info{}, false, err
+		return err
 	}
-	var stored int
 	if whole {
 		if err := checkSize(int64(n), opt.Size); err != nil {
-			return Info{}, false, err
+			return err
 		}
-		rec.Size = int64(n)
-		rec.Sum, stored, err = s.placeSmall(ctx, bucket, members, bytes.Clone(head[:n]), announced)
+		p.rec.Size = int64(n)
+		p.rec.Sum, p.stored, err = s.placeSmall(ctx, p.Bucket, members, bytes.Clone(head[:n]), announced)
 	} else {
-		stored, err = s.placeStriped(ctx, &rec, bucket, head, body, opt.Size, announced)
+		p.stored, err = s.placeStriped(ctx, &p.rec, p.Bucket, head, body, opt.Size, announced)
 	}
 	if err != nil {
-		return Info{}, false, err
+		return err
 	}
-	op, err := catalog.EncodePut(bucket, key, cond, rec)
-	if err != nil {
-		return Info{}, false, err
-	}
-	res, err := s.propose(ctx, op)
-	if err != nil {
-		return Info{}, false, err
-	}
-	rec.Version = res.Version
-	info := s.infoOf(bucket, key, rec.Derive())
-	info.Stored, info.Survives = stored, max(stored-info.K, 0)
-	return info, res.Outcome == catalog.Created, nil
+	p.Op, err = p.encode(cond)
+	return err
 }
 
 // checkPut finds what can be refused before the body comes.
-func (s *Store) checkPut(ctx context.Context, bucket, key string, cond catalog.Cond, opt PutOptions) (announced *catalog.Sum, err error) {
+func (s *Store) checkPut(ctx context.Context, bucket, key string, cond catalog.Cond, opt PutOptions, early bool) (announced *catalog.Sum, err error) {
 	if err := checkNames(bucket, key); err != nil {
 		return nil, err
 	}
@@ -97,7 +100,7 @@ func (s *Store) checkPut(ctx context.Context, bucket, key string, cond catalog.C
 	if !v.HasBucket(bucket) {
 		return nil, ErrNoBucket
 	}
-	if !cond.Holds(v.Get(bucket, key)) {
+	if early && !cond.Holds(v.Get(bucket, key)) {
 		return nil, ErrPrecondition
 	}
 	return announced, s.disk.room(opt.Size)
@@ -232,17 +235,22 @@ func (s *Store) propose(ctx context.Context, op []byte) (catalog.Result, error) 
 	if err != nil {
 		return catalog.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	return res, outcomeError(res)
+}
+
+// outcomeError is what a result means for who asked; nil: it was done.
+func outcomeError(res catalog.Result) error {
 	switch res.Outcome {
 	case catalog.CondFailed:
-		return res, ErrPrecondition
+		return ErrPrecondition
 	case catalog.NoBucket:
-		return res, ErrNoBucket
+		return ErrNoBucket
 	case catalog.NoObject:
-		return res, ErrNotFound
+		return ErrNotFound
 	case catalog.Malformed:
-		return res, fmt.Errorf("%w: the members did not understand the op; run the same version of the program everywhere", ErrUnavailable)
+		return fmt.Errorf("%w: the members did not understand the op; run the same version of the program everywhere", ErrUnavailable)
 	case catalog.TooMany:
-		return res, fmt.Errorf("%w: there are %d buckets already", ErrBadName, catalog.MaxBuckets)
+		return fmt.Errorf("%w: there are %d buckets already", ErrBadName, catalog.MaxBuckets)
 	}
-	return res, nil
+	return nil
 }

@@ -39,6 +39,8 @@ type Store struct {
 	blocks  sync.Pool    // of *block
 	raws    [3]sync.Pool // of *[]byte
 
+	holdOrphans func() time.Time // see HoldOrphans
+
 	places  atomic.Pointer[places]
 	outside outside
 	flights map[catalog.Sum]*flight

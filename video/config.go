@@ -67,8 +67,10 @@ type Deps struct {
 	// Player is the built player (player.js, player.css); an empty one is told of
 	// on the page, which then plays film.mp4.
 	Player fs.FS
-	Now    func() time.Time
-	NewID  func() string // a text that never repeats, of letters and digits
+	// Viewers hears who watches what; nil: nobody does.
+	Viewers Viewers
+	Now     func() time.Time
+	NewID   func() string // a text that never repeats, of letters and digits
 }
 
 // Errors, wrapped with what and why. A film that is refused comes with

@@ -124,13 +124,14 @@ func (r reply) film(ctx context.Context, name, what string) error {
 	case "film.json":
 		return r.facts(ctx, name)
 	case "index.m3u8":
-		return r.memory("application/vnd.apple.mpegurl", x.Master("media.m3u8?v="+tag))
+		return r.memory("application/vnd.apple.mpegurl", x.Master("media.m3u8?v="+tag+"&"+sessionArg+"="+r.session().String()))
 	case "media.m3u8":
+		who := "&" + sessionArg + "=" + r.session().String()
 		return r.memory("application/vnd.apple.mpegurl", x.Media(func(n int) string {
 			if n < 0 {
-				return "init.mp4?v=" + tag
+				return "init.mp4?v=" + tag // the same for all
 			}
-			return "seg-" + strconv.Itoa(n) + ".m4s?v=" + tag
+			return "seg-" + strconv.Itoa(n) + ".m4s?v=" + tag + who
 		}))
 	case "init.mp4":
 		b, err := r.s.initSegment(ctx, e)
@@ -139,17 +140,17 @@ func (r reply) film(ctx context.Context, name, what string) error {
 		}
 		return r.memory("video/mp4", b)
 	case "film.mp4":
-		return r.stored(ctx, e.Key, "video/mp4")
+		return r.stored(ctx, e.Key, "video/mp4", r.watchFile(name, x))
 	case "poster.jpg":
-		return r.stored(ctx, name+"/poster", "image/jpeg")
+		return r.stored(ctx, name+"/poster", "image/jpeg", nil)
 	}
 	if l, ok := strings.CutSuffix(what, ".vtt"); ok {
 		if l, ok := language(l); ok {
-			return r.stored(ctx, name+"/"+captionsOf(l), "text/vtt; charset=utf-8")
+			return r.stored(ctx, name+"/"+captionsOf(l), "text/vtt; charset=utf-8", nil)
 		}
 	}
 	if n, ok := segmentNumber(what); ok && n < x.Segments() {
-		return r.segment(ctx, e, n)
+		return r.segment(ctx, e, name, n)
 	}
 	return ErrNotFound
 }
@@ -172,8 +173,9 @@ func (r reply) memory(kind string, b []byte) error {
 	return httpfile.Serve(r.RequestCtx, f, nil, nil)
 }
 
-// stored answers with an object of the store, whole or in ranges.
-func (r reply) stored(ctx context.Context, key, kind string) error {
+// stored answers with an object of the store, whole or in ranges. watch, if not
+// nil, follows its bytes.
+func (r reply) stored(ctx context.Context, key, kind string, watch func(httpfile.Body) httpfile.Body) error {
 	info, err := r.s.deps.Content.Stat(Bucket, key)
 	if err != nil {
 		return err
@@ -187,12 +189,16 @@ func (r reply) stored(ctx context.Context, key, kind string) error {
 		if o.ETag != info.ETag {
 			return nil, nil, errors.Join(fmt.Errorf("video: %s: %w", key, ErrChanged), o.Body.Close())
 		}
-		return o.Body, r.closer(o.Body, key), nil
+		body := httpfile.Body(o.Body)
+		if watch != nil {
+			body = watch(body)
+		}
+		return body, r.closer(o.Body, key), nil
 	}, nil)
 }
 
 // segment answers with a media segment.
-func (r reply) segment(ctx context.Context, e *entry, n int) error {
+func (r reply) segment(ctx context.Context, e *entry, name string, n int) error {
 	body, err := r.s.segment(ctx, e, n)
 	if err != nil {
 		return err
@@ -200,9 +206,10 @@ func (r reply) segment(ctx context.Context, e *entry, n int) error {
 	sum := sha256.Sum256(fmt.Appendf(nil, "rain segment %d %s %d", e.Index.Format, e.Index.SHA256, n))
 	f := &httpfile.File{ETag: `"` + hex.EncodeToString(sum[:16]) + `"`, ContentType: "video/iso.segment", Size: body.size}
 	opened := false
+	follow := r.watchSegment(name, e.Index, n, body)
 	err = httpfile.Serve(r.RequestCtx, f, func() (httpfile.Body, func(), error) {
 		opened = true
-		return body, r.closer(body, e.Key), nil
+		return follow, r.closer(body, e.Key), nil
 	}, nil)
 	if !opened {
 		err = errors.Join(err, body.Close())

@@ -66,6 +66,9 @@ type fake struct {
 	frozen  ring.Instant // the end of its lease, once it is cut off; 0: it lives
 	held    map[netip.Addr]*fakeListener
 	noReady atomic.Bool
+	unfit   atomic.Bool
+	busy    atomic.Bool
+	changed func()
 }
 
 // join adds a member and its view.
@@ -304,8 +307,15 @@ func (f *fake) Prepare(ctx context.Context, a table.Address) (net.Listener, erro
 	return f.Acquire(ctx, a)
 }
 func (f *fake) Promote(netip.Addr) {}
-func (f *fake) Steer(context.Context, netip.Addr) error {
+func (f *fake) Steer(ctx context.Context, _ netip.Addr) error {
 	time.Sleep(3 * time.Millisecond)
+	if f.busy.Load() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+		return ErrBusy
+	}
 	return nil
 }
 func (f *fake) Renew(ring.Instant) {}

@@ -6,7 +6,8 @@
 // The Manager is its shell: it proposes ops, and serves an address while the
 // acting rule holds: this node owns it, its lease runs, and the wait of every
 // earlier view change is over. A Driver brings an address onto this machine
-// (package loopback: sockets on 127.0.0.0/8; driver "none": no addresses).
+// (package loopback: sockets on 127.0.0.0/8; package linux: addresses on an
+// interface; driver "none": no addresses).
 //
 // Guarantees:
 //   - At any moment only the holder listens, or its guard does for it.
@@ -20,7 +21,11 @@
 //     its socket, Give op; successor: accepts.
 //     A successor that is not ready in Config.PrepareTimeout gets the address
 //     without this, if the owner must let go, or not at all.
-//   - Connections accepted before a hand-over stay with the old holder's server.
+//   - Connections accepted before a hand-over stay with the old holder's server, if
+//     the driver can do that; else (ErrBusy) a move that only levels the load waits
+//     until there are none.
+//   - A node whose driver has lost its network (Watcher) gives all its addresses
+//     away at once, and counts as draining until the network is back.
 //   - Rebalancing is gentle: one address at a time in the whole cluster, and only
 //     after the view has been stable for Config.Settle.
 //
@@ -73,8 +78,24 @@ type Preparer interface {
 	// Promote tells that a prepared address has become this machine's.
 	Promote(addr netip.Addr)
 	// Steer sends new connections to the prepared machine and returns when the
-	// listener here has none left to accept. Its server goes on accepting.
+	// listener here has none left to accept. Its server goes on accepting. ErrBusy
+	// says that letting go now would break connections; Promote undoes it all.
 	Steer(ctx context.Context, addr netip.Addr) error
+}
+
+// ErrBusy says that connections to an address still run which would be broken if
+// it were let go.
+var ErrBusy = errors.New("vip: connections still run")
+
+// Watcher is a Driver that can lose its network: then its addresses must go to
+// others, though the node lives and its lease runs (by another interface).
+type Watcher interface {
+	Driver
+	// Unfit says why this machine can hold nothing now; nil: it can.
+	Unfit() error
+	// Notify has changed called whenever Unfit may say something else. It is
+	// called once, before anything is acquired; changed does not block.
+	Notify(changed func())
 }
 
 // Serve answers connections until ln is closed. ctx ends with the manager. An

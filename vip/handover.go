@@ -2,10 +2,20 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"time"
 
 	"rain/ring"
 	"rain/vip/table"
+)
+
+const (
+	// gentle is how long a move that only levels the load may keep new
+	// connections waiting for running ones.
+	gentle = 150 * time.Millisecond
+	// busyPause is how long such a move is put off when they still ran.
+	busyPause = 30 * time.Second
 )
 
 // letGo gives what this node owns to whom the table wants it to have, as gently
@@ -29,7 +39,7 @@ func (m *Manager) letGo(ctx context.Context, at *moment, e *table.Entry, s *slot
 		// Nobody is left to take it. Freed, it answers again as soon as somebody can.
 		m.cede(ctx, s, table.Op{Kind: table.Free, Addr: e.Addr(), Ref: e.OwnIndex, AtMS: m.nowMS(), Cause: cause})
 	case !urgent && !m.myTurn(at, e):
-	case m.prep == nil || !act || s.ln == nil:
+	case m.prep == nil || !act || s.ln == nil || m.unfit != nil:
 		m.give(ctx, e, s, to, cause)
 	default:
 		op := table.Op{Kind: table.Prepare, Addr: e.Addr(), Ref: e.OwnIndex, To: to}
@@ -54,6 +64,8 @@ func (m *Manager) mustGo(at *moment, e *table.Entry) bool {
 // reason says why e shall go to another, and whether at once.
 func (m *Manager) reason(at *moment, e *table.Entry, to ring.Member) (cause string, urgent bool) {
 	switch {
+	case m.unfit != nil:
+		return unfit + m.cfg.Name(at.self.ID), true
 	case at.t.IsDraining(at.self):
 		return "drain " + m.cfg.Name(at.self.ID), true
 	case e.Pin != 0 && e.Pin == to.ID:
@@ -92,43 +104,61 @@ func (m *Manager) handOver(ctx context.Context, at *moment, e *table.Entry, s *s
 	}
 	cause, urgent := m.reason(at, e, e.Next)
 	switch {
+	case m.unfit != nil: // nobody reaches this node: nothing to be gentle about
+		m.give(ctx, e, s, e.Next, cause)
 	case e.Ready && act && s.ln != nil:
-		m.steer(ctx, e, s, cause)
+		m.steer(ctx, e, s, cause, urgent)
 	case at.now < s.notReady:
 		at.wakeAt(s.notReady)
 	case urgent:
 		m.give(ctx, e, s, e.Next, cause)
 	default:
 		m.calm = at.now // not again at once
-		op := table.Op{Kind: table.Cancel, Addr: e.Addr(), Ref: e.OwnIndex}
-		m.work(ctx, s, func(ctx context.Context) func() {
-			err := m.propose(ctx, op)
-			return func() { m.failed("cancel", op.Addr, err) }
-		})
-		s.stop = nil
+		m.cancel(ctx, e, s)
 	}
 }
 
 // steer empties the own queue while new connections go to the successor's, then
-// gives the address.
-func (m *Manager) steer(ctx context.Context, e *table.Entry, s *slot, cause string) {
+// gives the address. What is not urgent breaks nothing: it gives up soon.
+func (m *Manager) steer(ctx context.Context, e *table.Entry, s *slot, cause string, urgent bool) {
 	entry := *e
 	m.work(ctx, s, func(wctx context.Context) func() {
+		if !urgent {
+			var cancel context.CancelFunc
+			wctx, cancel = context.WithTimeout(wctx, gentle)
+			defer cancel()
+		}
 		err := m.prep.Steer(wctx, entry.Addr())
 		return func() {
-			if err != nil {
-				// The rest of the queue will be reset; the address must go on all the same.
-				m.log.LogAttrs(ctx, slog.LevelWarn, "hand-over may break connections",
-					slog.String("vip", entry.Addr().String()), slog.Any("err", err))
-			}
 			now := m.rider.Table().Find(entry.Addr())
 			if now == nil || now.OwnIndex != entry.OwnIndex || now.NextIndex != entry.NextIndex {
 				m.prep.Promote(entry.Addr()) // the successor is gone: all comes here again
 				return
 			}
+			if errors.Is(err, ErrBusy) && !urgent {
+				m.prep.Promote(entry.Addr())
+				m.calm = m.ring.Now().Add(busyPause)
+				m.cancel(ctx, &entry, s)
+				return
+			}
+			if err != nil {
+				// What still runs will be reset; the address must go on all the same.
+				m.log.LogAttrs(ctx, slog.LevelWarn, "hand-over may break connections",
+					slog.String("vip", entry.Addr().String()), slog.Any("err", err))
+			}
 			m.give(ctx, &entry, s, entry.Next, cause)
 		}
 	})
+}
+
+// cancel ends a hand-over that came to nothing.
+func (m *Manager) cancel(ctx context.Context, e *table.Entry, s *slot) {
+	op := table.Op{Kind: table.Cancel, Addr: e.Addr(), Ref: e.OwnIndex}
+	m.work(ctx, s, func(ctx context.Context) func() {
+		err := m.propose(ctx, op)
+		return func() { m.failed("cancel", op.Addr, err) }
+	})
+	s.stop = nil
 }
 
 func (m *Manager) give(ctx context.Context, e *table.Entry, s *slot, to ring.Member, cause string) {

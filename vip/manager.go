@@ -21,6 +21,7 @@ type Manager struct {
 	ring   Ring
 	driver Driver
 	prep   Preparer // the driver, if it is one; else nil
+	watch  Watcher  // the same
 	rider  *table.Rider
 	serve  Serve
 	log    *slog.Logger
@@ -39,7 +40,9 @@ type Manager struct {
 	want    map[netip.Addr]ring.Member
 	calm    ring.Instant // since when the view has been stable
 	noOps   ring.Instant // no proposals before: the ring refused one
-	excused bool         // driver "none": the cluster knows
+	unfit   error        // why this node can hold nothing now
+	excused bool         // the cluster was told that this node is unfit, and not that it is fit
+	telling bool         // it is being told
 }
 
 // slot is what this node does about one address.
@@ -72,6 +75,10 @@ func New(cfg Config, r Ring, d Driver, rider *table.Rider, serve Serve, log *slo
 		poke: make(chan struct{}, 1), slots: map[netip.Addr]*slot{},
 	}
 	m.prep, _ = d.(Preparer)
+	if w, ok := d.(Watcher); ok {
+		m.watch = w
+		w.Notify(m.wake)
+	}
 	return m, nil
 }
 

@@ -37,11 +37,12 @@ func (m *Manager) step(ctx context.Context, t *table.Table) time.Duration {
 	at.wake = at.now.Add(m.cfg.Tick)
 	at.wakeAt(m.noOps)
 	at.wakeAt(at.lease)
-	if m.seen != t {
+	changed := m.fitness()
+	if m.seen != t || changed {
 		if m.seen == nil || m.seen.View.Number != t.View.Number {
 			m.calm = at.now
 		}
-		m.seen, m.want = t, t.Want()
+		m.seen, m.want = t, m.wanted(t, at.self)
 	}
 	for i := range t.Entries {
 		e := &t.Entries[i]
@@ -95,7 +96,7 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 		m.release(s)
 	}
 	switch {
-	case act && s.ln == nil && !m.mustGo(at, e):
+	case act && s.ln == nil && m.unfit == nil && !m.mustGo(at, e):
 		if at.now < s.retry {
 			return
 		}
@@ -119,8 +120,6 @@ func (m *Manager) stepEntry(ctx context.Context, at *moment, e *table.Entry, s *
 		m.claim(ctx, e, s)
 	}
 }
-
-func (m *Manager) canHold() bool { _, none := m.driver.(None); return !none }
 
 // claim proposes to own an orphan.
 func (m *Manager) claim(ctx context.Context, e *table.Entry, s *slot) {
@@ -242,19 +241,3 @@ func (m *Manager) gap(e *table.Entry) time.Duration {
 
 // crash begins the cause of a take-over from a member that the ring lost.
 const crash = "crash "
-
-// excuse tells the cluster that a node without a driver takes no part.
-func (m *Manager) excuse(ctx context.Context, at *moment) {
-	if m.canHold() || !at.t.View.Has(at.self) || at.t.IsDraining(at.self) || m.excused || at.now < m.noOps {
-		return
-	}
-	m.excused = true
-	op := table.Op{Kind: table.Draining, To: at.self, On: true}
-	m.wg.Go(func() {
-		err := m.propose(ctx, op)
-		m.after(func() {
-			m.excused = false
-			m.failed("draining", op.Addr, err)
-		})
-	})
-}

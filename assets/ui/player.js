@@ -9,6 +9,8 @@ const $ = id => document.getElementById(id)
 const video = $('film')
 const folder = new URL('.', location.href).pathname
 const sources = new Sources([location.host])
+// This viewing, as the cluster's status names it: whichever node is asked, it is told.
+const session = Array.from(crypto.getRandomValues(new Uint8Array(16)), b => 'abcdefghijklmnopqrstuvwxyz234567'[b & 31]).join('')
 const sent = [] // every segment that came: for the page, and for tests
 
 function note(text) {
@@ -91,7 +93,7 @@ function timeline(film) {
 
 function play(film) {
   if (!Hls.isSupported()) { // an iPhone of old plays HLS by itself
-    video.src = video.canPlayType('application/vnd.apple.mpegurl') ? 'index.m3u8' : 'film.mp4'
+    video.src = video.canPlayType('application/vnd.apple.mpegurl') ? `index.m3u8?s=${session}` : `film.mp4?s=${session}`
     return null
   }
   const keep = Math.max(2, AHEAD - film.longest_s) // the next one is fetched below this
@@ -116,7 +118,7 @@ function play(film) {
     setTimeout(() => hls.startLoad(), 500)
   })
   hls.on(Hls.Events.FRAG_BUFFERED, () => note(''))
-  hls.loadSource(new URL('index.m3u8', location.href).href)
+  hls.loadSource(new URL(`index.m3u8?s=${session}`, location.href).href)
   hls.attachMedia(video)
   return hls
 }
@@ -140,7 +142,7 @@ async function main() {
   video.addEventListener('play', () => { $('play').hidden = true })
   show(film, hls)
   setInterval(() => show(film, hls), 250)
-  window.rain = { film, hls, sources, sent, ahead }
+  window.rain = { film, session, hls, sources, sent, ahead }
 }
 
 // The page loads this file from two addresses, should one die in between; who

@@ -12,10 +12,10 @@ type faultCmd struct {
 	Freeze nodeFaultCmd  `cmd:"" help:"Stop a node's clockwork (SIGSTOP)."`
 	Thaw   controlCmd    `cmd:"" help:"Let a frozen node of a demo go on."`
 	Start  controlCmd    `cmd:"" help:"Start a dead node of a demo again."`
-	Cut    linkFaultCmd  `cmd:"" help:"Cut the path between two nodes."`
+	Cut    linkFaultCmd  `cmd:"" help:"Cut the path between two nodes: no datagram and no byte of a connection passes."`
 	Heal   linkFaultCmd  `cmd:"" help:"Undo a cut."`
-	Drop   dropCmd       `cmd:"" help:"Lose a share of the datagrams between two nodes."`
-	Delay  delayCmd      `cmd:"" help:"Delay the datagrams between two nodes."`
+	Drop   dropCmd       `cmd:"" help:"Lose a share of the datagrams between two nodes, each way."`
+	Delay  delayCmd      `cmd:"" help:"Delay the datagrams between two nodes, each way."`
 	Clear  clearFaultCmd `cmd:"" help:"Undo all cuts, drops and delays on all nodes in reach."`
 }
 
@@ -52,14 +52,18 @@ func (f *controlCmd) Run(a *app, v verb) error {
 type linkFaultCmd struct {
 	A      string `arg:"" help:"Name of a node."`
 	B      string `arg:"" help:"Name of another node."`
-	Link   string `help:"Only this link; else all."`
-	OneWay bool   `help:"Only from A to B."`
+	Link   string `help:"Only this link, as A's node file names it; else all."`
+	OneWay bool   `help:"Only from A to B. Connections need both ways, and stop."`
 }
 
 func (f *linkFaultCmd) Run(a *app, v verb) error {
 	if v == "heal" && !f.OneWay {
-		// The cut may have been ordered from the other end.
-		if err := a.order("heal", f.B, admin.FaultOrder{Peer: f.A, Link: f.Link}); err != nil && !client.Unreachable(err) {
+		// The cut may have been ordered from the other end, which may call the link
+		// by another name.
+		err := a.order("heal", f.B, admin.FaultOrder{Peer: f.A, Link: f.Link})
+		e, answered := errors.AsType[*client.Error](err)
+		otherName := f.Link != "" && answered && e.Status == 404
+		if err != nil && !client.Unreachable(err) && !otherName {
 			return err
 		}
 	}

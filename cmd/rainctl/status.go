@@ -72,6 +72,7 @@ func showStatus(w io.Writer, st admin.Status, now time.Time) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%d ms\n", safe(v.Addr), safe(v.Pool), safe(holder), ago(now, v.Since), v.Moves, safe(v.Cause), v.GapMS)
 	}
 	_ = t.Flush() // w is a buffer
+	showStreams(w, st, now)
 	showRest(w, st)
 }
 

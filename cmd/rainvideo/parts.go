@@ -95,8 +95,9 @@ func copyParts(ctx context.Context, from source, out io.Writer, v admin.Video, t
 
 // whole reads a film that is too small to be striped, from whichever node.
 type whole struct {
-	c *client.Client
-	v admin.Video
+	c       *client.Client
+	v       admin.Video
+	session string
 }
 
 func (w whole) parts() int64 { return min(w.v.Size, 1) }
@@ -104,7 +105,7 @@ func (w whole) parts() int64 { return min(w.v.Size, 1) }
 func (w whole) fetch(ctx context.Context, _ int64) part {
 	out := part{blocks: 1}
 	for until := time.Now().Add(giveUp); ; {
-		body, node, err := w.c.ReadPart(ctx, w.v.Object, 0, w.v.Size, 0, patience)
+		body, node, err := w.c.ReadPart(ctx, w.session, w.v.Object, 0, w.v.Size, 0, patience)
 		out.body, out.from, out.err = body, []origin{{node, -1}}, err
 		var e *client.Error
 		if err == nil || ctx.Err() != nil || time.Now().After(until) || errors.As(err, &e) && (e.Status == 404 || e.Status == 401) {

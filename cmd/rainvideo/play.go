@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"rain/cmd/internal/client"
 	"rain/cmd/internal/program"
 	"rain/snow/admin"
+	"rain/video/session"
 )
 
 // Play is the command play.
@@ -42,11 +44,12 @@ const (
 
 // outcome is what play tells in the end.
 type outcome struct {
-	API    int            `json:"api"`
-	Film   string         `json:"film"`
-	Size   int64          `json:"size_bytes"`
-	SHA256 string         `json:"sha256"`
-	From   map[string]int `json:"parts_from"` // reads by node
+	API     int            `json:"api"`
+	Film    string         `json:"film"`
+	Session string         `json:"session"` // as 'rainctl status' names it
+	Size    int64          `json:"size_bytes"`
+	SHA256  string         `json:"sha256"`
+	From    map[string]int `json:"parts_from"` // reads by node
 }
 
 // Run reads the film part by part and holds the whole to its hash.
@@ -62,17 +65,21 @@ func (p *Play) Run(env *program.Env) (err error) {
 	if err != nil {
 		return remote(err)
 	}
-	var from source = whole{c, v.Video}
+	done := outcome{API: cli.API, Film: v.Name, Session: session.MakeID(rand.Text()).String(), Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
+	var from source = whole{c, v.Video, done.Session}
 	if s, err := newStriped(ctx, c, v.Video); err != nil {
 		return remote(err)
 	} else if s != nil {
+		s.session = done.Session
 		from = s
 	}
 	out, finish, err := p.open(ctx, env)
 	if err != nil {
 		return err
 	}
-	done := outcome{API: cli.API, Film: v.Name, Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
+	if !p.Quiet {
+		fmt.Fprintf(env.Stderr, "rainvideo: session %s\n", done.Session)
+	}
 	say := p.reporter(env)
 	err = copyParts(ctx, from, out, v.Video, func(got part) error {
 		for _, o := range got.from {

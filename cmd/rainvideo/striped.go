@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,8 +26,13 @@ type striped struct {
 	code   array.Code
 	nodes  columns
 
-	mu   sync.Mutex
-	plan admin.PlanAnswer
+	session string // of the viewer
+
+	mu     sync.Mutex
+	plan   admin.PlanAnswer
+	teller int   // the column whose node hears of the session
+	told   int64 // it heard of the bytes below this
+	toldAt int64 // in this window
 }
 
 // newStriped plans the read; nil without error: the object is small and whole.
@@ -129,11 +135,16 @@ func (s *striped) window(ctx context.Context, w int64) part {
 	answers := make(chan answer, l.N)
 	open := map[int]bool{}
 	order := s.nodes.order(time.Now(), w, l.N, l.K)
+	teller, view := s.tell(order[:min(l.K, len(order))], w, min(end*l.Block(), plan.Size))
 	ask := func() {
 		if len(order) > 0 {
 			column := order[0]
 			order, open[column] = order[1:], true
-			wg.Go(func() { answers <- s.ask(ctx, plan, column, first, end) })
+			say := client.View{}
+			if column == teller {
+				say = view
+			}
+			wg.Go(func() { answers <- s.ask(ctx, plan, column, first, end, say) })
 		}
 	}
 	for range l.K {
@@ -174,6 +185,30 @@ func (s *striped) window(ctx context.Context, w int64) part {
 	return out
 }
 
+// quietWindows is for how many windows the node that tells of the session may
+// not be asked before another one tells.
+const quietWindows = 4
+
+// tell chooses the one column of those asked whose node hears of the session, and
+// what it hears: all bytes up to end that no node has heard of yet. It stays the
+// same node while it is asked, so that the session has one place.
+func (s *striped) tell(asked []int, w, end int64) (column int, view client.View) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(asked, s.teller) {
+		if len(asked) == 0 || s.told > 0 && w-s.toldAt < quietWindows {
+			return -1, view
+		}
+		s.teller = asked[0]
+	}
+	if end <= s.told {
+		return -1, view
+	}
+	view = client.View{Session: s.session, Object: s.object, Off: s.told, N: end - s.told}
+	s.told, s.toldAt = end, w
+	return s.teller, view
+}
+
 func tooFew(first, end int64, k, have int, errs []error) error {
 	var texts []string
 	for _, err := range errs {
@@ -183,7 +218,7 @@ func tooFew(first, end int64, k, have int, errs []error) error {
 }
 
 // ask reads one column's units of the blocks [first, end) and checks them.
-func (s *striped) ask(ctx context.Context, plan admin.PlanAnswer, column int, first, end int64) answer {
+func (s *striped) ask(ctx context.Context, plan admin.PlanAnswer, column int, first, end int64, view client.View) answer {
 	a := answer{column: column, units: make([][]byte, end-first)}
 	at, l := plan.Columns[column].Admin, s.layout
 	if at == "" {
@@ -192,7 +227,7 @@ func (s *striped) ask(ctx context.Context, plan admin.PlanAnswer, column int, fi
 	}
 	raw := make([]byte, symbol.RangeLen(l, first, end))
 	begun := time.Now()
-	if a.err = s.c.ReadSymbols(ctx, at, plan.Body, int(first/l.PartBlocks()), column, symbol.Offset(l, first), raw, patience); a.err != nil {
+	if a.err = s.c.ReadSymbols(ctx, at, plan.Body, int(first/l.PartBlocks()), column, symbol.Offset(l, first), raw, patience, view); a.err != nil {
 		return a
 	}
 	a.good = symbol.Units(a.units, raw, l, column, first)

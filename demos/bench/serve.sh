@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# serve.sh ROOT PORT: a cluster of one node that serves the folder ROOT as its
-# default site on 127.0.0.1:PORT, in the foreground. For comparisons with other
-# web servers. Uses PORT+1 (admin) and PORT+2 (ring); files go at the end.
+# serve.sh ROOT PORT [FILM.mp4]: a cluster of one node that serves the folder ROOT
+# as its default site on 127.0.0.1:PORT, and the film as /video/bench/, in the
+# foreground. For comparisons with other servers. Uses PORT+1 (admin) and PORT+2
+# (ring); files go at the end.
 set -euo pipefail
-root=$1 port=$2
+root=$1 port=$2 film=${3:-}
 bin=$(cd "$(dirname "$0")/../../bin" && pwd)
 dir=$(mktemp -d)
 pid=
@@ -35,7 +36,8 @@ token_file = "token"
 [log]
 level = "warn"
 TOML
-"$bin/snow" run --config "$dir/node.toml" &
+# Only rainvideo streams films.
+"$bin/$([ -n "$film" ] && echo rainvideo || echo snow)" run --config "$dir/node.toml" &
 pid=$!
 ctl() { "$bin/rainctl" --admin "http://127.0.0.1:$((port + 1))" --token-file "$dir/token" "$@"; }
 for _ in $(seq 100); do
@@ -43,4 +45,5 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 ctl site publish "$root" bench.rain --default >/dev/null
+[ -z "$film" ] || ctl video add "$film" --name bench >/dev/null
 wait "$pid"

@@ -1,11 +1,14 @@
-// Command mutants proves that the simulator would notice: it breaks the ring in
-// one place at a time and requires that ring/sim then fails with a named
-// invariant.
+// Command mutants proves that the tests would notice: it breaks a core in one
+// place at a time and requires that its tests then fail, and say at what.
 //
-// Each *.patch here is a unified diff against ring/*.go, with a first line
-// "# what is broken". For each, the module's ring (without its shell) is copied
-// to a temporary directory, patched, compiled, and run for some seeds and all
-// directed tests. The table says which invariant caught it, and how.
+// Each *.patch here is a unified diff, with a first line "# what is broken". For
+// each, the module's ring (without its shell) is copied to a temporary directory,
+// patched, compiled, and run for some seeds and all directed tests of ring/sim.
+// The table says which invariant caught it, and how.
+//
+// A patch with a line "# package: vip/table" breaks that package and not the
+// ring: a rider of the token. It is copied too, and its own tests must fail. A
+// line "# invariant: ..." says which guarantee of the package it breaks.
 //
 //	go run ./ring/mutants [-seeds N] [-only NAME]
 //
@@ -71,8 +74,8 @@ func moduleRoot() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// errSurvived says that all tests passed with a broken ring.
-var errSurvived = errors.New("survived: nothing failed; the simulator does not see this fault")
+// errSurvived says that all tests passed with a broken core.
+var errSurvived = errors.New("survived: nothing failed; the tests do not see this fault")
 
 var (
 	broken   = regexp.MustCompile(`invariant (\d+) \(([^)]*)\) broken(?:, seed (\d+))?`)
@@ -94,9 +97,24 @@ func try(root, patch string, seeds int) (inv, by string, err error) {
 	if err != nil {
 		return "", "", err
 	}
+	pkg := ""
+	if m := packageLine.FindSubmatch(diff); m != nil {
+		pkg = string(m[1])
+		if err := copyPackage(root, dir, pkg); err != nil {
+			return "", "", err
+		}
+	}
 	if err := apply(dir, string(diff)); err != nil {
 		return "", "", err
 	}
+	if pkg != "" {
+		return tryPackage(dir, pkg, diff)
+	}
+	return trySim(dir, diff, seeds)
+}
+
+// trySim runs ring/sim on a broken ring.
+func trySim(dir string, diff []byte, seeds int) (inv, by string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	test := func(env string, args ...string) ([]byte, error) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Every patch fits the ring as it is: a mutant that no longer applies proves
+// Every patch fits the code as it is: a mutant that no longer applies proves
 // nothing. Whether the simulator notices is for the program to find out.
 func TestPatchesApply(t *testing.T) {
 	patches, err := filepath.Glob("*.patch")
@@ -29,6 +29,12 @@ func TestPatchesApply(t *testing.T) {
 		files, err := filepath.Glob("../*.go")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if m := packageLine.FindSubmatch(diff); m != nil {
+			if err := copyPackage("../..", dir, string(m[1])); err != nil {
+				t.Errorf("%s: %v", p, err)
+				continue
+			}
 		}
 		for _, f := range files {
 			if err := copyFile(f, filepath.Join(dir, "ring", filepath.Base(f))); err != nil {

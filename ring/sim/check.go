@@ -17,6 +17,7 @@ type checker struct {
 type history struct {
 	chain []uint64 // by index; the riders' hash after it; 0: not seen
 	ops   []uint64 // by index; hash of the entry; 0: not seen
+	guest []uint64 // by index; hash of the guest after it; 0: not seen
 	bys   []reach  // how far which epoch is known to have committed, ascending
 }
 

@@ -140,5 +140,5 @@ func (c *Cluster) compact(n *node) {
 		return
 	}
 	c.Count.Compactions++
-	c.save(n, diskOp{compact: true, snap: &snapshot{h, n.st}})
+	c.save(n, diskOp{compact: true, snap: &snapshot{h, c.capture(n)}})
 }

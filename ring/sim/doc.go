@@ -17,7 +17,8 @@
 //     a prefix of what was not; slow disks, failing disks, burned disks.
 //   - the bulk path: snapshots that take time and may fail.
 //   - riders: a hash chain of all that was delivered, and things that only
-//     one node may hold, with the exact intervals in which each node acts.
+//     one node may hold, with the exact intervals in which each node acts; if Options.Guest is
+//     given, also the rider of an upper layer.
 //
 // What is checked (numbers as in the ring's design):
 //

@@ -25,6 +25,7 @@ type node struct {
 	me    ring.Member
 	seen  ring.Inspection // after the last step
 	st    state
+	guest Guest // nil: none
 	hold  [things]holding
 	free  ring.Instant // latest FreeAt of all views delivered
 	lease ring.Instant
@@ -74,6 +75,7 @@ func (c *Cluster) start(n *node) {
 	if rec.Stamp != (ring.Stamp{}) && rec.Header.Index == 0 {
 		n.st = state{}
 	}
+	c.seat(n)
 	n.m = ring.New(ring.Config{
 		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Disk: rec, Seed: c.rng.Uint64(), TraceHops: c.trace != nil || c.onTrace != nil,
 	})
@@ -179,8 +181,15 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 		c.adopt(n)
 	}
 	for k := range eff.Deliver {
-		if d := &eff.Deliver[k]; k == 0 && eff.Adopt && d.Rider == ring.RiderViews && d.Index == n.st.index {
-			n.free = d.FreeAt // the restored view, told again
+		if d := &eff.Deliver[k]; k == 0 && d.Rider == ring.RiderViews && d.Index == n.st.index {
+			// The view of a snapshot that was fetched, or found on the disk.
+			if d.View.String() != n.st.view.String() {
+				c.fail(2, "n%d is told at %d that its snapshot's view is %s, it is %s", n.i+1, d.Index, d.View, n.st.view)
+			}
+			n.free = d.FreeAt
+			if n.guest != nil {
+				n.guest.View(d.Index, d.View, d.FreeAt)
+			}
 			continue
 		}
 		c.delivered(n, &eff.Deliver[k])
@@ -278,6 +287,7 @@ func (c *Cluster) adopt(n *node) {
 	}
 	n.pinned = n.hand
 	n.st = n.hand.state
+	c.seat(n)
 	n.hold = c.letGo(n)
 	c.Count.Adopts++
 	c.checkChain(n, n.hand.header.Stamp.Epoch.Generation())
@@ -304,7 +314,7 @@ func (c *Cluster) takeSnapshot(n *node, ev event) {
 		if h := (ring.SnapshotHeader{}); g.up && !g.paused && (ev.pkt.to.Inc == 0 || g.me.Inc == ev.pkt.to.Inc) {
 			var ok bool
 			if h, ok = g.m.Header(); ok && len(g.held) == 0 {
-				snap = &snapshot{h, g.st}
+				snap = &snapshot{h, c.capture(g)}
 				if h.Index != g.st.index {
 					c.fail(2, "n%d heads its snapshot of index %d with %d", j+1, g.st.index, h.Index)
 				}

@@ -33,8 +33,9 @@ type Options struct {
 
 	FaultEvery   time.Duration // mean time between faults; 0: none
 	Weights      [faultKinds]int
-	Strike       float64       // a fault aimed at a token just sent, per token
-	ProposeEvery time.Duration // mean, per node; 0: nothing is proposed
+	Guest        func(node int) Guest // a rider of an upper layer on RiderQueue; nil: none
+	Strike       float64              // a fault aimed at a token just sent, per token
+	ProposeEvery time.Duration        // mean, per node; 0: nothing is proposed
 }
 
 // Calm are the options of a quiet, exact cluster: what scripts start from.

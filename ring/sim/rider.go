@@ -13,6 +13,7 @@ type state struct {
 	chain uint64
 	view  ring.View // newest delivered; its members are never changed
 	owner [things]ring.Member
+	guest []byte // its snapshot, in states that lie on a disk or travel
 }
 
 // Ops of the riders. RiderVIP: a thing changes hands. All others: bytes that

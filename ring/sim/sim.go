@@ -35,6 +35,8 @@ type Cluster struct {
 	hops    bool                         // accepts and passes of the token, too
 	hook    func(*packet, ring.Message)  // a script's hand on the wire
 	onTrace func(n *node, t *ring.Trace) // a test's eye
+
+	guestRng *rand.Rand // of guests' work alone: runs without guests stay as they are
 }
 
 // Counters say how hot a run was.
@@ -107,6 +109,7 @@ func New(seed uint64, opt Options, trace io.Writer) *Cluster {
 		opt: opt, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
 		trace: trace, verbose: trace != nil, hops: trace != nil, faults: opt.FaultEvery > 0, busy: opt.ProposeEvery > 0,
 	}
+	c.guestRng = rand.New(rand.NewPCG(seed, 2))
 	c.check.init()
 	founders := make([]ring.NodeID, opt.Founders)
 	all := make([]ring.NodeID, opt.Nodes)

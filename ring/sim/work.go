@@ -37,6 +37,7 @@ func (c *Cluster) work(n *node) {
 	if n.leaves || len(n.props) > 16 {
 		return
 	}
+	c.guestWork(n)
 	r := c.rng.IntN(100)
 	switch {
 	case r < 45:
@@ -97,6 +98,7 @@ func (c *Cluster) delivered(n *node, d *ring.Delivery) {
 		n.hold[x].actFrom, n.hold[x].releasing = n.free, n.leaves
 	}
 	c.checkDelivered(n, d)
+	c.guestDelivered(n, d)
 	if d.Rider == ring.RiderViews && c.busy && !n.leaves {
 		c.grab(n)
 	}
@@ -125,6 +127,9 @@ func (c *Cluster) resolved(n *node, r ring.Resolution) {
 	switch {
 	case r.Err == nil:
 		c.checkResolved(n, p, r)
+		if p.rider == ring.RiderQueue && n.guest != nil {
+			n.guest.Resolved(p.data, p.durable)
+		}
 	case errors.Is(r.Err, ring.ErrNotPrimary):
 		c.Count.NotPrimary++
 		if x := p.thing(); x >= 0 && p.data[0] == opFree && !n.leaves {

@@ -109,31 +109,6 @@ func TestBuckets(t *testing.T) {
 	r.want(405, "DELETE", "/api/v1/objects/new", "")
 }
 
-func TestIdempotencyKey(t *testing.T) {
-	r := newRig(t, nil)
-	const o = "/api/v1/objects/b/once"
-	_, first := r.want(201, "PUT", o, "one", "Idempotency-Key: K", "If-None-Match: *")
-	h, again := r.want(201, "PUT", o, "one", "Idempotency-Key: K", "If-None-Match: *")
-	if first != again || h.Get("Idempotency-Replayed") != "true" {
-		t.Errorf("the repeat answered %s instead of %s", again, first)
-	}
-	r.want(422, "PUT", o, "two", "Idempotency-Key: K")
-	r.want(412, "PUT", o, "one", "Idempotency-Key: other", "If-None-Match: *")
-
-	r.store.block = make(chan struct{})
-	got := make(chan int, 1)
-	go func() {
-		res, _ := r.ask("PUT", "/api/v1/objects/b/slow", "x", "Idempotency-Key: S")
-		got <- res.StatusCode
-	}()
-	<-r.store.entered
-	r.want(409, "PUT", "/api/v1/objects/b/slow", "x", "Idempotency-Key: S")
-	close(r.store.block)
-	if code := <-got; code != 201 {
-		t.Errorf("the first put = %d", code)
-	}
-}
-
 func TestTimeoutAnswers503(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.OpTimeout = 20 * time.Millisecond })
 	r.store.block = make(chan struct{})
@@ -249,7 +224,7 @@ func TestStatusFields(t *testing.T) {
 		t.Errorf("events = %s", body)
 	}
 	r.want(404, "GET", "/api/v1/nothing", "")
-	r.want(404, "GET", "/", "")
+	r.want(404, "GET", "/nothing", "")
 }
 
 func TestSites(t *testing.T) {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
+	"net/netip"
 	"time"
 
+	"rain/snow/effect"
 	"rain/snow/site"
 	"rain/store"
 )
@@ -23,6 +26,20 @@ type Deps struct {
 	Cluster Cluster
 	Fault   Fault
 	Metrics func(io.Writer) // Prometheus text, with HELP and TYPE
+	// Fresh, if not nil, makes reads linearizable: given the version of what was
+	// read (0: nothing is there), it returns when no node can answer with an older
+	// one any more. With ErrReadAgain it must be read anew; with another error the
+	// answer may be an old one.
+	Fresh func(ctx context.Context, version uint64) error
+	// Effects carries out writes with an Idempotency-Key, which needs Store to
+	// be a Preparer; nil: they are refused.
+	Effects Effects
+	// Viewed, if not nil, hears of each part of an object that was asked for with
+	// a SessionHeader.
+	Viewed  func(session []byte, bucket, key string, off, n int64, client netip.Addr)
+	Live    LiveSource
+	Origins func() []string // admin URLs of the cluster's nodes: their pages may ask this node, with the token
+	UI      fs.FS           // the built page with its index.html; an empty one: the page says that it is missing
 }
 
 // StatusSource tells how the node is.
@@ -44,6 +61,17 @@ type ObjectStore interface {
 	List(bucket, prefix, after string, limit int) (infos []store.Info, next string, err error)
 	Buckets() []string
 	CreateBucket(ctx context.Context, name string) (created bool, err error)
+}
+
+// Preparer is a store that can leave a write's last step to the queue.
+type Preparer interface {
+	PreparePut(ctx context.Context, bucket, key string, body io.Reader, opt store.PutOptions) (*store.Prepared, error)
+	PrepareDelete(bucket, key, ifMatch string) (*store.Prepared, error)
+}
+
+// Effects runs effects, each once; *effect.Service is one, made with ObjectEffect.
+type Effects interface {
+	Do(ctx context.Context, e effect.Effect, req *effect.Request, prepare func(ctx context.Context, known bool) error) (effect.Outcome, error)
 }
 
 // Sites publishes websites; *site.Publisher is one.
@@ -73,10 +101,11 @@ type Cluster interface {
 // allows faults. Link "" means all links; peer is a node's name.
 type Fault interface {
 	// Cut drops what goes from this node to peer and, unless oneWay, what comes.
+	// Connections over the link get no byte through until Heal, in either case.
 	Cut(peer, link string, oneWay bool) error
 	Heal(peer, link string, oneWay bool) error
-	Drop(peer string, percent float64) error // both ways; 0 ends it
-	Delay(peer string, d time.Duration) error
+	Drop(peer string, percent float64) error  // both ways; 0 ends it
+	Delay(peer string, d time.Duration) error // each datagram, each way
 	Clear() error
 	// Crash and Freeze are SIGKILL and SIGSTOP to this process. The server calls
 	// them a moment after it sent its answer.
@@ -86,6 +115,7 @@ type Fault interface {
 
 // Errors that the layers above may return, wrapped with what and why.
 var (
+	ErrReadAgain  = errors.New("this node had no lease while it was read; read again")
 	ErrWrongNode  = errors.New("ask that node at its own admin address")
 	ErrNotFound   = errors.New("not found")
 	ErrBadInput   = errors.New("bad input")

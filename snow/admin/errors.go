@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"rain/ring"
+	"rain/snow/effect"
 	"rain/snow/site"
 	"rain/store"
 )
@@ -48,6 +49,13 @@ var errTable = []struct {
 	code   string
 	hint   string
 }{
+	{effect.ErrKey, 400, "bad_key", ""},
+	{effect.ErrRunning, 409, "still_running", "repeat it later for its answer"},
+	{effect.ErrMismatch, 422, "other_request", "take a new key for a new request"},
+	{effect.ErrUnknown, 503, "outcome_unknown", "repeat it with the same key, here or on another node"},
+	{effect.ErrNotNow, 503, "not_now", "ask another node, or again later"},
+	{effect.ErrBusy, 503, "busy", "try again later"},
+	{effect.ErrFull, 503, "full", "keys are kept for 24 hours; send what needs none without one"},
 	{store.ErrNoBucket, 404, "no_bucket", ""},
 	{store.ErrNotFound, 404, "not_found", ""},
 	{ErrNotFound, 404, "not_found", ""},
@@ -99,6 +107,9 @@ func classify(err error) *failure {
 // sendError writes err as the answer.
 func sendError(ctx *fasthttp.RequestCtx, err error) {
 	f := classify(err)
+	if f.Code == "still_running" {
+		ctx.Response.Header.Set("Retry-After", "1")
+	}
 	switch f.status {
 	case 401:
 		ctx.Response.Header.Set("WWW-Authenticate", `Basic realm="rain admin", charset="UTF-8"`)

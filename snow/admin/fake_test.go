@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/snow/effect"
+	"rain/snow/effect/effecttest"
 	"rain/snow/site"
 	"rain/store"
 )
@@ -33,6 +35,7 @@ type fakeStore struct {
 	fail    error
 	block   chan struct{} // puts wait for it
 	entered chan struct{}
+	queue   *effecttest.Cluster // has what was put with a key
 }
 
 type fakeObject struct {
@@ -291,6 +294,7 @@ type rig struct {
 	calls  chan string
 	videos *fakeVideos
 	symbol *fakeSymbols
+	queue  *effecttest.Cluster
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -298,12 +302,18 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	calls := make(chan string, 10)
 	r := &rig{T: t, calls: calls, symbol: &fakeSymbols{}, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
 		store: &fakeStore{buckets: map[string]map[string]fakeObject{"b": {}}, entered: make(chan struct{}, 10)}}
+	r.queue = effecttest.New(2)
+	r.store.queue = r.queue
+	once, err := effect.New(effect.DefaultConfig(), r.queue.Node(1), []effect.Effect{ObjectEffect{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := DefaultConfig()
 	cfg.Node, cfg.Token, cfg.Fault = "n1", testToken, true
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Symbols: r.symbol, Keeper: &fakeKeeper{fakeStore: r.store, calls: calls}, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
+	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Effects: once, Symbols: r.symbol, Keeper: &fakeKeeper{fakeStore: r.store, calls: calls}, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
 		Metrics: func(w io.Writer) { _, _ = io.WriteString(w, "rain_up 1\n") }}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -2,17 +2,18 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"rain/snow/effect"
 	"rain/store"
 )
 
@@ -47,12 +48,13 @@ type (
 	}
 )
 
+// SessionHeader names the viewer's session when a player reads a film part by
+// part as an object.
+const SessionHeader = "X-Rain-Session"
+
 const (
 	maxListed  = 1000
 	metaPrefix = "X-Rain-Meta-"
-	// Kept with an object so that a repeated put is known.
-	metaKey     = "rain-idempotency-key"
-	metaCreated = "rain-idempotency-created"
 )
 
 func (c *call) objects() error {
@@ -118,10 +120,17 @@ func createdOr200(created bool) int {
 }
 
 func (c *call) deleteObject(bucket, key string) error {
+	idem, err := effect.KeyOf(&c.Request.Header)
+	if err != nil {
+		return err
+	}
+	if idem != "" {
+		return c.deleteOnce(bucket, key, idem)
+	}
 	ctx, cancel := c.s.opContext()
 	defer cancel()
 	if err := c.s.deps.Store.Delete(ctx, bucket, key, string(c.Request.Header.Peek("If-Match"))); err != nil {
-		return err
+		return c.refused(bucket, key, err)
 	}
 	c.SetStatusCode(204)
 	return nil
@@ -155,46 +164,73 @@ func (c *call) putOptions() (store.PutOptions, error) {
 	return opt, nil
 }
 
-func (c *call) putObject(bucket, key string) error {
+func (c *call) putObject(bucket, name string) error {
 	opt, err := c.putOptions()
 	if err != nil {
 		return err
 	}
-	if idem := string(c.Request.Header.Peek("Idempotency-Key")); idem != "" {
-		if len(idem) > 255 {
-			return fail(422, "bad_input", "an Idempotency-Key may have at most 255 bytes", "")
-		}
-		free, err := c.s.claim(bucket + "\x00" + key + "\x00" + idem)
-		if err != nil {
-			return err
-		}
-		defer free()
-		info, err := c.s.deps.Store.Stat(bucket, key)
-		if err == nil && info.Meta[metaKey] == idem {
-			return c.repeatedPut(info)
-		}
-		if opt.Meta == nil {
-			opt.Meta = make(map[string]string)
-		}
-		opt.Meta[metaKey] = idem
-		opt.Meta[metaCreated] = strconv.FormatBool(errors.Is(err, store.ErrNotFound))
-	}
-	// The body may take its time, the commit after it may not. The body's own
-	// time-outs are the connection's.
-	ctx, cancel := context.WithCancelCause(c.s.base)
-	defer cancel(nil)
-	timer := time.AfterFunc(c.s.cfg.OpTimeout, func() { cancel(context.DeadlineExceeded) })
-	defer timer.Stop()
-	info, created, err := c.s.deps.Store.Put(ctx, bucket, key, &progress{c.body, timer, c.s.cfg.OpTimeout}, opt)
+	key, err := effect.KeyOf(&c.Request.Header)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			return fmt.Errorf("admin: put %s/%s: %w", bucket, key, cause)
-		}
 		return err
+	}
+	if key != "" {
+		return c.putOnce(bucket, name, key, opt)
+	}
+	// Without a key the put's one op on the token is entry and outcome in one:
+	// whoever dies when, it is applied once or never.
+	ctx, body, done := c.uploading()
+	defer done()
+	info, created, err := c.s.deps.Store.Put(ctx, bucket, name, body, opt)
+	if err != nil {
+		return c.refused(bucket, name, uploadError(ctx, bucket, name, err))
 	}
 	c.objectHeaders(info)
 	sendJSON(c.RequestCtx, createdOr200(created), ObjectAnswer{API, info})
 	return nil
+}
+
+// uploading bounds the storing of the body: it may take its time, what comes
+// after it may not. The body's own time-outs are the connection's.
+func (c *call) uploading() (ctx context.Context, body io.Reader, done func()) {
+	ctx, cancel := context.WithCancelCause(c.s.base)
+	timer := time.AfterFunc(c.s.cfg.OpTimeout, func() { cancel(context.DeadlineExceeded) })
+	return ctx, &progress{c.body, timer, c.s.cfg.OpTimeout}, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+func uploadError(ctx context.Context, bucket, key string, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		return fmt.Errorf("admin: put %s/%s: %w", bucket, key, cause)
+	}
+	return err
+}
+
+// fresh waits until what this node answered from is known everywhere.
+func (c *call) fresh(version uint64) error {
+	if c.s.deps.Fresh == nil {
+		return nil
+	}
+	ctx, cancel := c.s.opContext()
+	defer cancel()
+	return c.s.deps.Fresh(ctx, version)
+}
+
+// refused is the answer to a write whose condition does not hold: as good as a
+// read, so it must be as fresh as one.
+func (c *call) refused(bucket, key string, err error) error {
+	if !errors.Is(err, store.ErrPrecondition) && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	info, statErr := c.s.deps.Store.Stat(bucket, key)
+	if statErr != nil && !errors.Is(statErr, store.ErrNotFound) {
+		return err
+	}
+	if e := c.fresh(info.Version); e != nil {
+		return fmt.Errorf("admin: %w: %w; and it is not sure: %w", effect.ErrNotNow, err, e)
+	}
+	return err
 }
 
 // progress starts the time-out anew with each read.
@@ -211,47 +247,36 @@ func (p *progress) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// claim marks an idempotency key as running here.
-func (s *Server) claim(k string) (free func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.running[k]; ok {
-		return nil, fail(409, "still_running", "a request with this Idempotency-Key is still running", "repeat it later for its answer")
-	}
-	s.running[k] = struct{}{}
-	return func() {
-		s.mu.Lock()
-		delete(s.running, k)
-		s.mu.Unlock()
-	}, nil
-}
-
-func (c *call) repeatedPut(info store.Info) error {
-	h := sha256.New()
-	if _, err := io.Copy(h, c.body); err != nil {
-		return fmt.Errorf("admin: read the body: %w", err)
-	}
-	if hex.EncodeToString(h.Sum(nil)) != info.SHA256 {
-		return fail(422, "other_body", "this Idempotency-Key came with another body before", "take a new key for a new request")
-	}
-	c.objectHeaders(info)
-	c.Response.Header.Set("Idempotency-Replayed", "true")
-	sendJSON(c.RequestCtx, createdOr200(info.Meta[metaCreated] == "true"), ObjectAnswer{API, info})
-	return nil
-}
-
 func (c *call) objectHeaders(i store.Info) {
-	h := &c.Response.Header
-	h.Set("ETag", i.ETag)
-	h.SetLastModified(i.Modified)
-	h.Set("X-Rain-Version", strconv.FormatUint(i.Version, 10))
-	h.Set("X-Rain-Sha256", i.SHA256)
-	h.Set("X-Rain-Code", fmt.Sprintf("%d,%d", i.N, i.K))
-	h.Set("X-Rain-Survives", strconv.Itoa(i.Survives))
+	for name, value := range objectFields(i) {
+		c.Response.Header.Set(name, value)
+	}
+}
+
+// objectFields are the header fields that describe an object.
+func objectFields(i store.Info) map[string]string {
+	return map[string]string{
+		"ETag":            i.ETag,
+		"Last-Modified":   i.Modified.UTC().Format(http.TimeFormat),
+		"X-Rain-Version":  strconv.FormatUint(i.Version, 10),
+		"X-Rain-Sha256":   i.SHA256,
+		"X-Rain-Code":     fmt.Sprintf("%d,%d", i.N, i.K),
+		"X-Rain-Survives": strconv.Itoa(i.Survives),
+	}
 }
 
 func (c *call) getObject(bucket, key string) error {
 	info, err := c.s.deps.Store.Stat(bucket, key)
+	fresh := c.fresh(info.Version)
+	for range 3 {
+		if errors.Is(fresh, ErrReadAgain) {
+			info, err = c.s.deps.Store.Stat(bucket, key)
+			fresh = c.fresh(info.Version)
+		}
+	}
+	if fresh != nil {
+		c.Response.Header.Set("X-Rain-State", "isolated")
+	}
 	if err != nil {
 		return err
 	}
@@ -320,6 +345,10 @@ func (c *call) sendObject(info store.Info, off, n int64, status int) error {
 		return fail(503, "changing", "the object is being written", "try again")
 	}
 	c.objectType(info, status)
+	if who := c.Request.Header.Peek(SessionHeader); c.s.deps.Viewed != nil && len(who) > 0 {
+		client, _ := netip.AddrFromSlice(c.RemoteIP())
+		c.s.deps.Viewed(who, info.Bucket, info.Key, off, n, client.Unmap())
+	}
 	c.SetBodyStream(&objectSender{body: obj.Body, conn: c.Conn(), off: off, n: n}, int(n))
 	return nil
 }

@@ -42,6 +42,9 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		}
 		return c.metrics()
 	}
+	if ours, err := c.ui(raw); ours {
+		return err
+	}
 	if err := s.authorise(ctx); err != nil {
 		return err
 	}
@@ -65,6 +68,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.status()
 	case "events":
 		return c.events()
+	case "live":
+		return c.live()
 	case "objects":
 		return c.objects()
 	case "symbols":

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ type Config struct {
 	Token         string        // at least 16 characters
 	MetricsPublic bool          // /metrics without the token
 	Fault         bool          // allow faults; never in production
+	Control       string        // URL of the demo that runs this node, for its page; empty: none does
+	Version       string        // of the program, for its page
 	OpTimeout     time.Duration // for an answer that needs the cluster; below rainctl's 10 s
 	IdleTimeout   time.Duration // a client without a byte of progress is dropped
 	MaxConns      int
@@ -73,8 +76,8 @@ type Server struct {
 	logins logins
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	running map[string]struct{} // puts with an idempotency key
+	live *hub // nil without Deps.Live
+	ui   map[string]*uiFile
 }
 
 // New checks cfg and returns a server that is not yet serving.
@@ -85,7 +88,16 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if deps.Status == nil {
 		return nil, errors.New("admin: no status source given")
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, running: make(map[string]struct{})}
+	files, err := loadUI(deps.UI)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, deps: deps, log: log, ui: files}
+	if deps.Live != nil {
+		s.live = newHub(deps.Status, deps.Live, Hello{
+			API: API, Node: cfg.Node, Life: strconv.FormatInt(time.Now().UnixMilli(), 36), Version: cfg.Version, Faults: cfg.Fault && deps.Fault != nil, Control: cfg.Control,
+		}, log)
+	}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
 		Name:                         "rain",
@@ -122,6 +134,9 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
+	if s.live != nil {
+		s.live.close()
+	}
 	s.wg.Wait()
 	if err != nil {
 		return fmt.Errorf("admin: shutdown: %w", err)
@@ -170,6 +185,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		sendError(ctx, fail(414, "uri_too_long", fmt.Sprintf("the request's path is longer than %d bytes", maxURI), ""))
 		return
 	}
+	if s.crossOrigin(ctx) {
+		return
+	}
 	if err := s.route(ctx, body); err != nil {
 		sendError(ctx, err)
 	}
@@ -191,16 +209,21 @@ func (s *Server) authorise(ctx *fasthttp.RequestCtx) error {
 		s.log.Warn("wrong admin token", slog.String("client", ip.String()))
 		return fail(401, "unauthorised", "the token is wrong", hint)
 	}
-	return sameOrigin(ctx)
+	return s.sameOrigin(ctx)
 }
 
 // sameOrigin keeps foreign pages from using the password that a browser
-// remembers for this address.
-func sameOrigin(ctx *fasthttp.RequestCtx) error {
+// remembers for this address. A bearer token no browser remembers: the page of
+// another node has it from its user.
+func (s *Server) sameOrigin(ctx *fasthttp.RequestCtx) error {
 	if ctx.IsGet() || ctx.IsHead() {
 		return nil
 	}
 	h := &ctx.Request.Header
+	scheme, _, _ := strings.Cut(string(h.Peek("Authorization")), " ")
+	if strings.EqualFold(scheme, "Bearer") && s.clusterOrigin(string(h.Peek("Origin"))) {
+		return nil
+	}
 	site := string(h.Peek("Sec-Fetch-Site"))
 	origin := string(h.Peek("Origin"))
 	_, host, _ := strings.Cut(origin, "://")

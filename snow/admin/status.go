@@ -19,6 +19,19 @@ type Status struct {
 	Store     Store     `json:"store"`
 	Tolerance Tolerance `json:"tolerance"`
 	Warnings  []Warning `json:"warnings"`
+	// Faults are the links that this node was told to make bad.
+	Faults []LinkFault `json:"faults"`
+}
+
+// LinkFault is what happens on purpose to the datagrams, and with a cut to the
+// connections, between this node and a peer over one of its links.
+type LinkFault struct {
+	Peer        string  `json:"peer"`
+	Link        string  `json:"link"` // this node's name of it
+	CutIn       bool    `json:"cut_in"`
+	CutOut      bool    `json:"cut_out"`
+	DropPercent float64 `json:"drop_percent"`
+	DelayMS     float64 `json:"delay_ms"`
 }
 
 // Ring is the state of this node's ring.
@@ -100,9 +113,14 @@ type QueueEntry struct {
 type Stream struct {
 	Session   string    `json:"session"`
 	Film      string    `json:"film"`
-	Node      string    `json:"node"`
+	Rendition string    `json:"rendition"` // hls, mp4, play (part by part)
+	Client    string    `json:"client"`    // address, without port
+	Node      string    `json:"node"`      // who sends it
 	PositionS float64   `json:"position_s"`
-	SentBytes int64     `json:"sent_bytes"`
+	SentBytes int64     `json:"sent_bytes"` // by all nodes
+	BitsPerS  int64     `json:"bits_per_s"` // of the last 5 to 10 s
+	Moves     int       `json:"moves"`      // how often another node went on with it
+	Seeks     int       `json:"seeks"`      // how often the viewer went back
 	Since     time.Time `json:"since"`
 }
 
@@ -161,6 +179,7 @@ func (s *Status) fill() {
 	notNil(&s.Streams)
 	notNil(&s.Tolerance.SafeToLose)
 	notNil(&s.Warnings)
+	notNil(&s.Faults)
 }
 
 func notNil[T any](s *[]T) {

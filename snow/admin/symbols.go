@@ -3,8 +3,10 @@ package admin
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 
 	"rain/store"
 )
@@ -104,6 +106,24 @@ func (c *call) symbols() error {
 		h.SetContentLength(int(n))
 		return nil
 	}
+	c.viewing()
 	c.SetBodyStream(&objectReader{io.NewSectionReader(f, off, n), f}, int(n))
 	return nil
+}
+
+// viewing tells of a player that decodes by itself: with the session's header it
+// says which bytes of which object it is reading, in ?object=BUCKET/KEY&off=&n=.
+func (c *call) viewing() {
+	who, args := c.Request.Header.Peek(SessionHeader), c.QueryArgs()
+	bucket, key, ok := strings.Cut(string(args.Peek("object")), "/")
+	if c.s.deps.Viewed == nil || len(who) == 0 || !ok {
+		return
+	}
+	off, err := strconv.ParseUint(string(args.Peek("off")), 10, 62)
+	n, err2 := strconv.ParseUint(string(args.Peek("n")), 10, 31)
+	if err != nil || err2 != nil {
+		return // it only concerns what is shown of the viewer
+	}
+	client, _ := netip.AddrFromSlice(c.RemoteIP())
+	c.s.deps.Viewed(who, bucket, key, int64(off), int64(n), client.Unmap())
 }

@@ -18,6 +18,14 @@ type Body interface {
 	File() *os.File
 }
 
+// Watcher is a Body that wants to know how far a response has come.
+type Watcher interface {
+	// Sent is called with 0 bytes before the first byte of each part leaves, and
+	// then each time that n bytes of the body from off were handed to the
+	// connection, at least every watchedChunk bytes. It must not block.
+	Sent(off, n int64)
+}
+
 // File is one representation: what the response says of it and where its bytes
 // are found.
 type File struct {

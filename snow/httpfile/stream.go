@@ -20,6 +20,10 @@ const inOneWrite = 2 << 10
 // nor a file.
 const copyChunk = 128 << 10
 
+// watchedChunk is how much of a file is sent at once to a Watcher: a slow client
+// then moves on before it is told of.
+const watchedChunk = 256 << 10
+
 // sender is what a connection may offer for large bodies.
 type sender interface {
 	// SendFile writes n bytes of f from offset, without moving f's own offset.
@@ -51,6 +55,8 @@ type stream struct {
 	parts   []part
 	conn    sender // nil: the connection offers nothing
 	sent    int64
+	watch   func(off, n int64) // never nil
+	watched bool
 	release func()
 	done    func(int64)
 	next    int // only for Read: the part that it is at
@@ -60,7 +66,10 @@ type stream struct {
 var errShort = errors.New("httpfile: the body is shorter than its description; the stored file is damaged")
 
 func newStream(ctx *fasthttp.RequestCtx, body Body, release func(), done func(int64)) *stream {
-	s := &stream{body: body, release: release, done: done}
+	s := &stream{body: body, release: release, done: done, watch: func(int64, int64) {}}
+	if w, ok := body.(Watcher); ok {
+		s.watch, s.watched = w.Sent, true
+	}
 	s.conn, _ = ctx.Conn().(sender)
 	return s
 }
@@ -81,6 +90,7 @@ func (s *stream) writePart(w io.Writer, p part) error {
 		s.sent += int64(n)
 		return err
 	}
+	s.watch(p.start, 0)
 	bw, buffered := w.(*bufio.Writer)
 	direct := buffered && s.conn != nil && p.length > inOneWrite
 	if b := s.body.Bytes(); b != nil {
@@ -92,24 +102,42 @@ func (s *stream) writePart(w io.Writer, p part) error {
 			s.conn.Gather(b)
 			err := bw.Flush()
 			s.sent += s.conn.Gathered()
+			s.watch(p.start, s.conn.Gathered())
 			return err
 		}
 		n, err := w.Write(b)
 		s.sent += int64(n)
+		s.watch(p.start, int64(n))
 		return err
 	}
 	if f := s.body.File(); f != nil && direct {
 		if err := bw.Flush(); err != nil {
 			return err
 		}
-		n, err := s.conn.SendFile(f, p.start, p.length)
-		s.sent += n
-		if err == nil && n != p.length {
-			err = errShort
-		}
-		return err
+		return s.sendFile(f, p)
 	}
 	return s.copyPart(w, p)
+}
+
+// sendFile sends a part of a file, in one go unless somebody watches.
+func (s *stream) sendFile(f *os.File, p part) error {
+	for off, end := p.start, p.start+p.length; off < end; {
+		length := end - off
+		if s.watched {
+			length = min(length, watchedChunk)
+		}
+		n, err := s.conn.SendFile(f, off, length)
+		s.sent += n
+		s.watch(off, n)
+		if err == nil && n != length {
+			err = errShort
+		}
+		if err != nil {
+			return err
+		}
+		off += n
+	}
+	return nil
 }
 
 // chunks keeps buffers for copyPart. A pool is the one kind of shared state
@@ -130,6 +158,7 @@ func (s *stream) copyPart(w io.Writer, p part) error {
 		}
 		m, err := w.Write(chunk)
 		s.sent += int64(m)
+		s.watch(off, int64(m))
 		if err != nil {
 			return err
 		}
@@ -155,6 +184,7 @@ func (s *stream) Read(p []byte) (int, error) {
 			continue
 		}
 		n, err := s.body.ReadAt(p[:min(int64(len(p)), cur.length)], cur.start)
+		s.watch(cur.start, int64(n))
 		cur.start, cur.length = cur.start+int64(n), cur.length-int64(n)
 		s.sent += int64(n)
 		if n > 0 {

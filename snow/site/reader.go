@@ -51,6 +51,17 @@ type Entry struct {
 	hot      hot
 }
 
+// Sum is the SHA-256 of the file's content.
+func (e *Entry) Sum() (sum [32]byte) {
+	if len(e.sha) != hex.EncodedLen(len(sum)) {
+		return sum
+	}
+	if _, err := hex.Decode(sum[:], []byte(e.sha)); err != nil {
+		return [32]byte{} // no hash of ours: it names nothing
+	}
+	return sum
+}
+
 // Lookup finds a file by its clean relative path; nil if there is none.
 func (s *Site) Lookup(path []byte) *Entry { return s.files[string(path)] }
 

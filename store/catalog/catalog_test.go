@@ -114,6 +114,54 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// What is appended twice is there twice, in the order of the ops.
+func TestAppend(t *testing.T) {
+	tab := New(nil)
+	op, err := EncodeAppend("book", "p/", rec(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := apply(t, tab, 1, op); got.Outcome != NoBucket {
+		t.Errorf("without a bucket: %+v", got)
+	}
+	apply(t, tab, 2, bucketOp(t, "book"))
+	for _, index := range []uint64{9, 17} {
+		if got := apply(t, tab, index, op); got.Outcome != Created || got.Version != index || tab.Now().Index() != index {
+			t.Errorf("at %d: %+v, the view is of %d", index, got, tab.Now().Index())
+		}
+	}
+	// A key that somebody put there by hand is left alone.
+	put(t, tab, 18, "book", AppendedKey("p/", 20), Cond{}, rec(2))
+	if got := apply(t, tab, 20, op); got.Outcome != CondFailed {
+		t.Errorf("onto another object: %+v", got)
+	}
+	var keys, back []string
+	tab.Now().List("book", "", "", func(key string, r *Record) bool {
+		keys = append(keys, fmt.Sprint(key, " ", r.Version))
+		return true
+	})
+	if got := strings.Join(keys, ", "); got != "p/00000000000000000009 9, p/00000000000000000017 17, p/00000000000000000020 18" {
+		t.Errorf("the keys are %s", got)
+	}
+	for _, before := range []string{"", AppendedKey("p/", 20), AppendedKey("p/", 18)} {
+		n := 0
+		tab.Now().ListBack("book", before, func(string, *Record) bool { n++; return true })
+		back = append(back, fmt.Sprint(n))
+	}
+	if got := strings.Join(back, " "); got != "3 2 2" || tab.Now().Len("book") != 3 || tab.Now().Len("none") != 0 {
+		t.Errorf("backwards %s, %d in the bucket", got, tab.Now().Len("book"))
+	}
+	if _, err := EncodeAppend("book", strings.Repeat("p", MaxKey-19), rec(1)); err == nil {
+		t.Error("a prefix that leaves no room for the number is taken")
+	}
+	if o, err := ParseOrder(op); err != nil || o.Bucket != "book" || o.Key != "p/" || !o.Append || o.Rec.Sum != sumFor(1) {
+		t.Errorf("ParseOrder: %+v, %v", o, err)
+	}
+	if _, err := ParseOrder(bucketOp(t, "book")); err == nil {
+		t.Error("a bucket's op is an order about an object")
+	}
+}
+
 func TestLimits(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"abc": true, "a.b-c9": true, ".sites": true, strings.Repeat("a", 63): true,
@@ -288,7 +336,7 @@ func checkRoundTrip(t fataler, tab *Table) {
 			resets++
 		}
 	})
-	fresh.makeBucket("old-bucket", 0, 0, 0)
+	fresh.makeBucket(1, "old-bucket", 0, 0, 0)
 	if err := fresh.Restore(bytes.NewReader(a.Bytes())); err != nil {
 		t.Fatalf("restore: %v", err)
 	}

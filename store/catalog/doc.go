@@ -22,11 +22,13 @@
 //	  kind 1, make bucket: n u16 | k u16
 //	  kind 2, put:         key str16 | condition | record
 //	  kind 3, delete:      key str16 | condition
+//	  kind 4, append:      prefix str16 | record; the key is the prefix and the
+//	                       op's index in 20 decimal digits
 //	condition: flags u8 (1: if absent, 2: if match) | etag str8, with flag 2
 //	record: sha256 [32] | size u64 | modified i64 (Unix s) | n u16 | k u16 |
 //	        type str8 | count u8 | count x (name str8 | value str16), names ascending
 //
-// An op of version 2 is a put of a striped body; its record goes on with
+// An op of version 2 is a put or an append of a striped body; its record goes on with
 //
 //	unit u32 | n x node u32, in the order of their columns, at most 32
 //

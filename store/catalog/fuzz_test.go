@@ -16,7 +16,8 @@ func FuzzApply(f *testing.F) {
 	layout, _ := EncodeLayout(0, Layout{Nodes: []ring.NodeID{1, 2}, Heirs: []Heir{{3, 1}}})
 	r := mixed(3)
 	move, _ := EncodeMove(r.Derive().Body, 1, 3, 20)
-	for _, b := range [][]byte{put, del, mk, stripe, safe, layout, move, {}, {1}, {1, 2, 3}} {
+	add, _ := EncodeAppend("bbb", "p", rec(3))
+	for _, b := range [][]byte{put, del, mk, stripe, safe, layout, move, add, {}, {1}, {1, 2, 3}} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -125,6 +125,7 @@ func (t *Table) setLayout(index uint64, o *op) Result {
 	l := *o.layout
 	l.Version = index
 	t.layout = &l
+	t.index = index
 	t.publish()
 	if base == 0 {
 		return Result{Outcome: Created, Version: index}

@@ -115,7 +115,7 @@ func (t *Table) own(r *Record, bucket, key string, has bool) {
 	}
 }
 
-func (t *Table) moveColumn(m move) Result {
+func (t *Table) moveColumn(index uint64, m move) Result {
 	body, ok := t.bodies.Get(string(m.body[:]))
 	if !ok {
 		return Result{Outcome: NoObject}
@@ -149,6 +149,7 @@ func (t *Table) moveColumn(m move) Result {
 	t.bodies.Set(string(m.body[:]), body)
 	t.spread(old, -1)
 	t.spread(rec, 1)
+	t.index = index
 	t.publish()
 	if t.notify != nil {
 		t.notify(Change{Rec: old, Moved: true})

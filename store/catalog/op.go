@@ -24,6 +24,7 @@ const (
 	opDelete opKind = 3
 	opLayout opKind = 4
 	opMove   opKind = 5
+	opAppend opKind = 6
 )
 
 const (
@@ -116,6 +117,28 @@ func EncodeDelete(bucket, key string, c Cond) ([]byte, error) {
 	return (&op{kind: opDelete, bucket: bucket, key: key, cond: c}).append(nil), nil
 }
 
+// EncodeAppend makes the op that puts a record under a key that nobody else can
+// have chosen: see AppendedKey. The index of the op is its number, so that keys
+// ascend in the order in which the members applied their ops.
+func EncodeAppend(bucket, prefix string, rec Record) ([]byte, error) {
+	if err := checkOp(bucket, AppendedKey(prefix, 0), Cond{}); err != nil {
+		return nil, err
+	}
+	if err := rec.check(); err != nil {
+		return nil, err
+	}
+	b := (&op{kind: opAppend, bucket: bucket, key: prefix, rec: &rec}).append(nil)
+	if len(b) > ring.MaxOp {
+		return nil, fmt.Errorf("catalog: append to %s/%s: %w", bucket, prefix, ring.ErrOpTooLarge)
+	}
+	return b, nil
+}
+
+// AppendedKey is the key of what an append with the prefix put at that index.
+func AppendedKey(prefix string, version uint64) string {
+	return fmt.Sprintf("%s%020d", prefix, version)
+}
+
 func checkOp(bucket, key string, c Cond) error {
 	if err := CheckBucket(bucket); err != nil {
 		return err
@@ -131,7 +154,7 @@ func checkOp(bucket, key string, c Cond) error {
 
 func (o *op) version() byte {
 	switch {
-	case o.kind == opPut && o.rec.Striped():
+	case o.rec != nil && o.rec.Striped():
 		return stripeVersion
 	case o.kind == opLayout, o.kind == opMove, o.kind == opBucket && o.least > 0:
 		return careVersion
@@ -157,6 +180,9 @@ func (o *op) append(b []byte) []byte {
 		return b
 	}
 	b = appendStr16(b, o.key)
+	if o.kind == opAppend {
+		return o.rec.appendTo(b)
+	}
 	var flags byte
 	if o.cond.IfAbsent {
 		flags |= flagIfAbsent
@@ -208,6 +234,10 @@ func parseOp(b []byte) (*op, error) {
 		if o.kind == opPut {
 			o.rec = r.record(v == stripeVersion, false)
 		}
+	case opAppend:
+		o.key = r.str16()
+		r.bad = r.bad || CheckKey(AppendedKey(o.key, 0)) != nil
+		o.rec = r.record(v == stripeVersion, false)
 	default:
 		r.bad = true
 	}
@@ -215,6 +245,26 @@ func parseOp(b []byte) (*op, error) {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
 	return o, nil
+}
+
+// Order is what an op that puts, appends or deletes an object is about.
+type Order struct {
+	Bucket string
+	Key    string // of an append: the prefix of the key
+	Append bool
+	Rec    *Record // nil: a delete
+}
+
+// ParseOrder reads such an op.
+func ParseOrder(b []byte) (Order, error) {
+	o, err := parseOp(b)
+	if err != nil {
+		return Order{}, err
+	}
+	if o.kind == opBucket {
+		return Order{}, fmt.Errorf("catalog: the op makes a bucket, no object: %w", ErrMalformed)
+	}
+	return Order{Bucket: o.bucket, Key: o.key, Append: o.kind == opAppend, Rec: o.rec}, nil
 }
 
 func (r Result) append(b []byte) []byte {

@@ -33,6 +33,7 @@ type Table struct {
 	owners  *btree.Map[string, struct{}] // of striped bodies, by ownerKey
 	layout  *Layout
 	wholes  int
+	index   uint64
 	objects int
 	size    int64
 	stored  int64
@@ -69,7 +70,7 @@ func (t *Table) Now() *View { return t.now.Load() }
 func (t *Table) publish() {
 	t.now.Store(&View{
 		buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), layouts: t.layouts.Copy(),
-		layout: t.layout, objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
+		layout: t.layout, index: t.index, objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
 	})
 }
 
@@ -85,15 +86,19 @@ func (t *Table) Apply(index uint64, _ ring.Member, data []byte) []byte {
 func (t *Table) apply(index uint64, o *op) Result {
 	switch o.kind {
 	case opBucket:
-		return t.makeBucket(o.bucket, o.n, o.k, o.least)
+		return t.makeBucket(index, o.bucket, o.n, o.k, o.least)
 	case opLayout:
 		return t.setLayout(index, o)
 	case opMove:
-		return t.moveColumn(o.move)
+		return t.moveColumn(index, o.move)
 	}
 	objects, ok := t.live[o.bucket]
 	if !ok {
 		return Result{Outcome: NoBucket}
+	}
+	if o.kind == opAppend {
+		// From here on it is a put of a new key.
+		o.kind, o.key, o.cond.IfAbsent = opPut, AppendedKey(o.key, index), true
 	}
 	old, _ := objects.Get(o.key)
 	if old == nil && o.kind == opDelete {
@@ -130,6 +135,7 @@ func (t *Table) apply(index uint64, o *op) Result {
 	}
 	b, _ := t.buckets.Get(o.bucket)
 	t.buckets.Set(o.bucket, b.with(objects))
+	t.index = index
 	t.publish()
 	if t.notify != nil {
 		for _, c := range changes[:n] {
@@ -145,7 +151,7 @@ func (t *Table) apply(index uint64, o *op) Result {
 	return Result{Outcome: Created, Version: index, ETag: o.rec.ETag}
 }
 
-func (t *Table) makeBucket(name string, n, k uint16, least uint8) Result {
+func (t *Table) makeBucket(index uint64, name string, n, k uint16, least uint8) Result {
 	switch {
 	case t.live[name] != nil:
 		return Result{Outcome: Exists}
@@ -155,6 +161,7 @@ func (t *Table) makeBucket(name string, n, k uint16, least uint8) Result {
 	objects := btree.NewMap[string, *Record](0)
 	t.live[name] = objects
 	t.buckets.Set(name, (&bucket{n: n, k: k, least: least}).with(objects))
+	t.index = index
 	t.publish()
 	return Result{Outcome: Created}
 }
@@ -260,6 +267,7 @@ func (t *Table) Restore(r io.Reader) error {
 	t.live, t.buckets, t.bodies, t.layouts = fresh.live, fresh.buckets, fresh.bodies, fresh.layouts
 	t.owners, t.layout = fresh.owners, fresh.layout
 	t.objects, t.size, t.stored, t.wholes = fresh.objects, fresh.size, fresh.stored, fresh.wholes
+	t.index = IndexUnknown
 	t.publish()
 	if t.notify != nil {
 		t.notify(Change{Reset: true})

@@ -15,6 +15,7 @@ type View struct {
 	layouts *btree.Map[string, Spread]
 	layout  *Layout
 	wholes  int
+	index   uint64 // of the newest op in it; IndexUnknown after a Restore
 	objects int
 	size    int64 // of all objects
 	stored  int64 // of all bodies, each counted once
@@ -45,6 +46,12 @@ type Spread struct {
 	Bodies int
 }
 
+// IndexUnknown is the Index of a view that was restored from a snapshot.
+const IndexUnknown = 1<<64 - 1
+
+// Index is the index of the newest op that changed the view, or IndexUnknown.
+func (v *View) Index() uint64 { return v.index }
+
 // Wholes is the number of bodies that lie whole on every member.
 func (v *View) Wholes() int { return v.wholes }
 
@@ -66,6 +73,15 @@ func (v *View) StoredBytes() int64 { return v.stored }
 func (v *View) HasBucket(name string) bool {
 	_, ok := v.buckets.Get(name)
 	return ok
+}
+
+// Len is the number of objects of the bucket.
+func (v *View) Len(bucket string) int {
+	b, ok := v.buckets.Get(bucket)
+	if !ok {
+		return 0
+	}
+	return b.objects.Len()
 }
 
 // Code is the code that the bucket was made with; 0, 0: the cluster's own.
@@ -124,6 +140,20 @@ func (v *View) List(bucket, prefix, after string, f func(key string, r *Record) 
 		}
 		return f(key, r)
 	})
+}
+
+// ListBack calls f for each key of the bucket that is below before ("": all),
+// descending, until f returns false.
+func (v *View) ListBack(bucket, before string, f func(key string, r *Record) bool) {
+	b, ok := v.buckets.Get(bucket)
+	if !ok {
+		return
+	}
+	if before == "" {
+		b.objects.Reverse(f)
+		return
+	}
+	b.objects.Descend(before, func(key string, r *Record) bool { return key == before || f(key, r) })
 }
 
 // Body returns what is known of a body; false if no object has it.

@@ -146,36 +146,53 @@ func (g *Guard) answer(id uint32, errno unix.Errno) {
 // Listen makes the bound socket fd listen, guarded. The caller keeps its own fd.
 // The id names the socket in Shut and OnEnded; it is never used again.
 func (g *Guard) Listen(ctx context.Context, fd, backlog int) (id uint32, err error) {
-	answer := make(chan unix.Errno, 1)
-	g.mu.Lock()
-	g.next++
-	id = g.next
-	g.waiting[id] = answer
-	g.mu.Unlock()
-	defer func() {
-		g.mu.Lock()
-		delete(g.waiting, id)
-		g.mu.Unlock()
-	}()
+	id, answer := g.expect()
+	defer g.forget(id)
 	b := binary.BigEndian.AppendUint32([]byte{msgListen}, id)
 	b = binary.BigEndian.AppendUint32(b, uint32(backlog))
 	if err := g.write(b, unix.UnixRights(fd)); err != nil {
 		return 0, err
 	}
+	err = g.await(ctx, "listen", answer)
+	if err != nil && ctx.Err() != nil {
+		_ = g.Shut(id) // it may listen by now
+	}
+	if err != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
+// expect numbers a message and makes room for its answer.
+func (g *Guard) expect() (id uint32, answer chan unix.Errno) {
+	answer = make(chan unix.Errno, 1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next++
+	g.waiting[g.next] = answer
+	return g.next, answer
+}
+
+func (g *Guard) forget(id uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.waiting, id)
+}
+
+func (g *Guard) await(ctx context.Context, what string, answer <-chan unix.Errno) error {
 	select {
 	case errno := <-answer:
 		switch errno {
 		case 0:
-			return id, nil
+			return nil
 		case unix.ETIME:
-			return 0, ErrLeaseOver
+			return ErrLeaseOver
 		}
-		return 0, fmt.Errorf("vip guard: listen: %w", errno)
+		return fmt.Errorf("vip guard: %s: %w", what, errno)
 	case <-g.done:
-		return 0, ErrGone
+		return ErrGone
 	case <-ctx.Done():
-		_ = g.Shut(id) // it may listen by now
-		return 0, fmt.Errorf("vip guard: no answer: %w", ctx.Err())
+		return fmt.Errorf("vip guard: %s: no answer: %w", what, ctx.Err())
 	}
 }
 

@@ -20,11 +20,16 @@ const (
 	msgAnswer = 4
 	msgEnded  = 5
 
+	msgOpen     = 6
+	msgHold     = 7
+	msgDrop     = 8
+	msgAnnounce = 9
+
 	connFD  = 3 // the guard's end of the socket pair
 	leaseFD = 4 // the lease page
 
 	maxHeld    = 4096
-	maxMessage = 64
+	maxMessage = 32 + MaxFrames*(MaxFrame+1)
 )
 
 // Main is the guard process. It returns the exit code: 0 once the node is gone.
@@ -52,7 +57,7 @@ func Main(args []string) int {
 		fmt.Fprintf(os.Stderr, "guard: timerfd: %v\n", err)
 		return 1
 	}
-	w := &watch{conn: connFD, timer: tfd, until: cell(page), held: map[uint32]int{}}
+	w := &watch{conn: connFD, timer: tfd, until: cell(page), held: map[uint32]int{}, claims: map[uint32]*claim{}}
 	if err := w.run(); err != nil {
 		w.end()
 		fmt.Fprintf(os.Stderr, "guard: %v\n", err)
@@ -79,6 +84,8 @@ type watch struct {
 	conn, timer int
 	until       *atomic.Int64
 	held        map[uint32]int // sockets by the node's number for them
+	claims      map[uint32]*claim
+	net         *network // nil until the node asks for it
 	buf         [maxMessage]byte
 	oob         [256]byte
 }
@@ -108,19 +115,17 @@ func (w *watch) run() error {
 	}
 }
 
-// checkLease shuts everything if the lease is over, else sets the alarm to its
-// present end. A renewal needs no message: the alarm finds it on the page.
+// checkLease shuts everything if the lease is over, else does what is due and
+// sets the alarm to what comes next. A renewal needs no message: the alarm finds
+// it on the page.
 func (w *watch) checkLease() error {
 	var alarm unix.ItimerSpec // zero: off
-	if len(w.held) > 0 {
+	if len(w.held)+len(w.claims) > 0 {
 		until := w.until.Load()
 		if now() >= until {
-			for id := range w.held {
-				w.drop(id)
-				w.send(binary.BigEndian.AppendUint32([]byte{msgEnded}, id))
-			}
+			w.ended()
 		} else {
-			alarm.Value = unix.NsecToTimespec(until)
+			alarm.Value = unix.NsecToTimespec(min(until, w.tend()))
 		}
 	}
 	if err := unix.TimerfdSettime(w.timer, unix.TFD_TIMER_ABSTIME, &alarm, nil); err != nil {
@@ -129,8 +134,24 @@ func (w *watch) checkLease() error {
 	return nil
 }
 
+// ended shuts all and tells the node. Addresses first: what comes later must get
+// no answer from here, not even a reset.
+func (w *watch) ended() {
+	for id := range w.claims {
+		w.withdraw(id)
+		w.send(binary.BigEndian.AppendUint32([]byte{msgEnded}, id))
+	}
+	for id := range w.held {
+		w.drop(id)
+		w.send(binary.BigEndian.AppendUint32([]byte{msgEnded}, id))
+	}
+}
+
 // end shuts all. shutdown, not only close: a frozen node has the socket too.
 func (w *watch) end() {
+	for id := range w.claims {
+		w.withdraw(id)
+	}
 	for id := range w.held {
 		w.drop(id)
 	}
@@ -175,6 +196,8 @@ func (w *watch) receive() (gone bool, err error) {
 	case n == 5 && b[0] == msgShut && len(fds) == 0:
 		w.drop(binary.BigEndian.Uint32(b[1:]))
 		return false, nil
+	case n >= 5 && b[0] >= msgOpen && b[0] <= msgAnnounce && len(fds) == 0:
+		return false, w.address(b)
 	default:
 		err = fmt.Errorf("unknown message from the node: kind %d, %d bytes; are both of one version?", b[0], n)
 	}
@@ -225,6 +248,10 @@ func (w *watch) listen(id uint32, backlog, fd int) {
 	} else {
 		_ = unix.Close(fd)
 	}
+	w.answer(id, errno)
+}
+
+func (w *watch) answer(id uint32, errno unix.Errno) {
 	b := binary.BigEndian.AppendUint32([]byte{msgAnswer}, id)
 	w.send(binary.BigEndian.AppendUint32(b, uint32(errno)))
 }

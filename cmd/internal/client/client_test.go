@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -172,6 +173,24 @@ func TestConditionalPutIsRepeatedWithOneKey(t *testing.T) {
 	defer mu.Unlock()
 	if len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
 		t.Errorf("idempotency keys %q, want the same twice", keys)
+	}
+}
+
+// The first try of a put may be under way on a survivor yet.
+func TestPutWaitsForItsFirstTry(t *testing.T) {
+	var puts atomic.Int64
+	node := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PUT" && puts.Add(1) == 1 {
+			w.WriteHeader(409)
+			_, _ = io.WriteString(w, `{"api":1,"error":{"code":"still_running","text":"wait"}}`)
+			return
+		}
+		b, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode(map[string]any{"api": 1, "size_bytes": len(b)})
+	})
+	o, err := newClient(t, node.URL).Put(t.Context(), "b", "k", strings.NewReader("hello"), 5, PutOptions{IdempotencyKey: "K"})
+	if err != nil || o.Size != 5 || puts.Load() != 2 {
+		t.Errorf("Put = %+v, %v after %d tries", o, err, puts.Load())
 	}
 }
 

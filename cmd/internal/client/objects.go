@@ -3,12 +3,14 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"rain/snow/admin"
 	"rain/store"
@@ -72,9 +74,24 @@ func (c *Client) Put(ctx context.Context, bucket, key string, body io.Reader, si
 		return io.NopCloser(body), nil
 	}
 	var a admin.ObjectAnswer
-	err := c.call(ctx, r, &a)
-	return a, err
+	for end := time.Now().Add(c.Timeout); ; {
+		err := c.call(ctx, r, &a)
+		// The first try may still be under way, on its node or on a survivor.
+		var e *Error
+		if !again || !errors.As(err, &e) || e.Code != "still_running" || time.Now().After(end) {
+			return a, err
+		}
+		select {
+		case <-ctx.Done():
+			return a, err
+		case <-time.After(stillRunning):
+		}
+	}
 }
+
+// stillRunning is how long a put waits before it asks again for the answer of its
+// first try.
+const stillRunning = 200 * time.Millisecond
 
 // Get opens an object, or the range "A-B" of it.
 func (c *Client) Get(ctx context.Context, bucket, key, rng string) (*Object, error) {
@@ -82,6 +99,10 @@ func (c *Client) Get(ctx context.Context, bucket, key, rng string) (*Object, err
 	if rng != "" {
 		h.Set("Range", "bytes="+rng)
 	}
+	return c.get(ctx, bucket, key, h)
+}
+
+func (c *Client) get(ctx context.Context, bucket, key string, h http.Header) (*Object, error) {
 	a, err := c.do(ctx, request{method: "GET", path: objectPath(bucket, key), header: h})
 	if err != nil {
 		return nil, err

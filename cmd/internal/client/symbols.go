@@ -29,15 +29,27 @@ func (c *Client) Plan(ctx context.Context, object string) (admin.PlanAnswer, err
 	return a, err
 }
 
+// View says for whom symbols are read, and which bytes of an object they are part
+// of, so that the cluster knows its viewers. The zero View says nothing.
+type View struct {
+	Session, Object string
+	Off, N          int64
+}
+
 // ReadSymbols fills buf from off on of a symbol file, from the node with the
 // admin address; nobody else is asked. A node that is silent costs patience.
-func (c *Client) ReadSymbols(ctx context.Context, at, body string, part, column int, off int64, buf []byte, patience time.Duration) (err error) {
+func (c *Client) ReadSymbols(ctx context.Context, at, body string, part, column int, off int64, buf []byte, patience time.Duration, view View) (err error) {
 	n := c.at(strings.TrimRight(at, "/"))
 	n.Timeout = patience
-	a, err := n.do(ctx, request{
+	q := request{
 		method: "GET", path: "/api/v1/symbols/" + url.PathEscape(body) + "/" + strconv.Itoa(part) + "/" + strconv.Itoa(column),
 		header: http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", off, off+int64(len(buf))-1)}},
-	})
+	}
+	if view.Session != "" {
+		q.header.Set(admin.SessionHeader, view.Session)
+		q.path += fmt.Sprintf("?object=%s&off=%d&n=%d", url.QueryEscape(view.Object), view.Off, view.N)
+	}
+	a, err := n.do(ctx, q)
 	if err != nil {
 		return err
 	}

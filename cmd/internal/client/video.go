@@ -66,13 +66,13 @@ func (c *Client) RemoveVideo(ctx context.Context, name string) error {
 // ReadPart returns length bytes from off of an object named BUCKET/KEY, and who
 // sent them: the node's name, or its address. It begins with the node'th of the
 // admin addresses and asks each until one has given all; a node that is silent
-// costs patience.
-func (c *Client) ReadPart(ctx context.Context, object string, off, length int64, node int, patience time.Duration) (part []byte, from string, err error) {
+// costs patience. session names the viewing that the part is for; "": none.
+func (c *Client) ReadPart(ctx context.Context, session, object string, off, length int64, node int, patience time.Duration) (part []byte, from string, err error) {
 	bucket, key, _ := strings.Cut(object, "/")
 	var errs []error
 	for i := range c.urls {
 		u := c.urls[(node+i)%len(c.urls)]
-		part, err := c.at(u).readPart(ctx, bucket, key, off, length, patience)
+		part, err := c.at(u).readPart(ctx, session, bucket, key, off, length, patience)
 		if err == nil {
 			return part, c.nameOf(u), nil
 		}
@@ -88,9 +88,13 @@ func (c *Client) ReadPart(ctx context.Context, object string, off, length int64,
 	return nil, "", gather(errs)
 }
 
-func (c *Client) readPart(ctx context.Context, bucket, key string, off, length int64, patience time.Duration) (part []byte, err error) {
+func (c *Client) readPart(ctx context.Context, session, bucket, key string, off, length int64, patience time.Duration) (part []byte, err error) {
 	c.Timeout = patience
-	o, err := c.Get(ctx, bucket, key, fmt.Sprintf("%d-%d", off, off+length-1))
+	h := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", off, off+length-1)}}
+	if session != "" {
+		h.Set(admin.SessionHeader, session)
+	}
+	o, err := c.get(ctx, bucket, key, h)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (d *demo) serveControl(ctx context.Context, ln net.Listener) {
 	mux.HandleFunc("POST /nodes/{name}/{verb}", d.command)
 	mux.HandleFunc("GET /demo.json", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, d.describe()) })
 	srv := &http.Server{
-		Handler:           d.authorised(mux),
+		Handler:           d.forPages(d.authorised(mux)),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(d.o.Stderr, "demo: control: ", 0),

@@ -19,6 +19,7 @@ type description struct {
 	Token   string     `json:"token"`
 	Host    string     `json:"host"`
 	Site    string     `json:"site"`
+	GUI     string     `json:"gui"`              // live picture at the first node; with the token behind the #
 	Player  string     `json:"player,omitempty"` // these three are missing without a film
 	HLS     string     `json:"hls,omitempty"`
 	MP4     string     `json:"mp4,omitempty"`
@@ -43,7 +44,7 @@ type nodeInfo struct {
 
 func (d *demo) describe() description {
 	out := description{
-		API: cli.API, PID: os.Getpid(), Dir: d.dir, Token: d.token, Host: Host, Site: d.site(),
+		API: cli.API, PID: os.Getpid(), Dir: d.dir, Token: d.token, Host: Host, Site: d.site(), GUI: d.gui(),
 		Control: "http://" + d.net.control.String(), VIPs: []string{},
 	}
 	if player := d.film(); player != "" {
@@ -88,6 +89,12 @@ func (d *demo) film() string {
 	return d.site() + "video/" + FilmName + "/"
 }
 
+// gui is the URL of the live picture. The token is in the part that a browser
+// sends to nobody; the page takes it out of the address bar.
+func (d *demo) gui() string {
+	return "http://" + d.net.nodes[0].admin.String() + "/#token=" + d.token
+}
+
 func (d *demo) admins() []string {
 	var out []string
 	for _, n := range d.net.nodes {
@@ -109,7 +116,8 @@ The cluster is up: {{len .D.Nodes}} nodes, {{len .D.VIPs}} virtual addresses.
 
   site     {{.D.Site}}{{range .Others}}  {{.}}{{end}}
 {{if .D.Player}}  film     {{.D.Player}}
-{{end}}  status   {{.Ctl}} --cluster {{.File}} status
+{{end}}  picture  {{.Picture}}
+  status   {{.Ctl}} --cluster {{.File}} status
   watch    {{.Ctl}} watch {{.D.Site}} --every 5ms --for 30s
 
 Now pull a plug. The site stays up{{if .D.Player}}, the film goes on{{end}}:
@@ -133,7 +141,8 @@ func (d *demo) tell() error {
 		D         description
 		Ctl, File string
 		Others    []string
-	}{D: d.describe(), Ctl: "rainctl", File: filepath.Join(d.dir, "demo.json")}
+		Picture   string
+	}{D: d.describe(), Ctl: "rainctl", File: filepath.Join(d.dir, "demo.json"), Picture: d.gui()}
 	if ctl := filepath.Join(filepath.Dir(d.o.Exe), "rainctl"); exists(ctl) {
 		in.Ctl = ctl
 		if wd, err := os.Getwd(); err == nil {

@@ -240,6 +240,7 @@ listen = "%s"
 listen = ["%s"]
 vip_port = %d
 node_header = true
+guestbook = true
 
 [admin]
 listen = "%s"

@@ -59,8 +59,10 @@ func (p *proc) start() error {
 	defer log.Close() // the child has its own
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, childAttr()
+	// For the node's page: from there one starts and thaws nodes.
+	cmd.Env = append(os.Environ(), "RAIN_DEMO_CONTROL=http://"+p.demo.net.control.String())
 	if needsPipe {
-		cmd.Env = append(os.Environ(), program.ParentPipe+"=1")
+		cmd.Env = append(cmd.Env, program.ParentPipe+"=1")
 		if p.pipe, err = cmd.StdinPipe(); err != nil {
 			return fmt.Errorf("demo: start %s: %w", p.addrs.name, err)
 		}

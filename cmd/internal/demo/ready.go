@@ -127,9 +127,10 @@ func (d *demo) siteReady(ctx context.Context, client *http.Client) error {
 	return d.askVIPs(ctx, client, "", http.StatusOK)
 }
 
-// filmReady wants the film from every VIP.
+// filmReady wants the film from every VIP: its beginning, for who asks for a
+// segment is a viewer.
 func (d *demo) filmReady(ctx context.Context, client *http.Client) error {
-	path := "video/" + FilmName + "/seg-0.m4s"
+	path := "video/" + FilmName + "/init.mp4"
 	if len(d.net.vips) == 0 {
 		_, err := d.get(ctx, client, d.site()+path, Host, http.StatusOK)
 		return err

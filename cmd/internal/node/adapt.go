@@ -13,17 +13,31 @@ import (
 	"rain/ring"
 	"rain/ring/host"
 	"rain/ring/host/bulk"
+	"rain/store"
 )
 
 // newVersionToken is a text that never repeats.
 func newVersionToken() string { return rand.Text() }
 
 // storeRing is the ring as the store wants it: its ops are durable on a quorum's
-// disks and applied by all members before a put is confirmed.
+// disks and applied by all members before a put is confirmed, and the leases of
+// former members are over: nobody answers with what was before.
 type storeRing struct{ n *node }
 
 func (r storeRing) Propose(ctx context.Context, op []byte) ([]byte, error) {
-	return r.n.host.Propose(ctx, ring.RiderCatalog, op, host.Opt{Durable: true, All: true})
+	before := r.n.store.Catalog().Index()
+	res, err := r.n.host.Propose(ctx, ring.RiderCatalog, op, host.Opt{Durable: true, All: true})
+	if err != nil {
+		return res, err
+	}
+	if err := r.n.fence(ctx); err != nil {
+		return nil, err
+	}
+	r.n.effects.fresh.raise(before)
+	if version, _, err := store.Result(res); err == nil {
+		r.n.effects.fresh.raise(version)
+	}
+	return res, nil
 }
 
 func (r storeRing) Members() []ring.NodeID {

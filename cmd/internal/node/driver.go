@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"rain/cmd/internal/cli"
 	"rain/vip"
+	"rain/vip/linux"
 	"rain/vip/loopback"
 )
 
@@ -20,8 +22,35 @@ func newDriver(ctx context.Context, cfg vip.Config, log *slog.Logger) (vip.Drive
 			return nil, nil, err
 		}
 		return d, d.Close, nil
+	case "linux":
+		lc, err := linuxConfig(cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err := linux.Check(lc); err != nil { // its warnings New logs
+			return nil, nil, cli.New(cli.BadInput, "bad_config", "", "vip.driver: %w", err)
+		}
+		d, err := linux.New(ctx, lc, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.Close, nil
 	}
-	return nil, nil, cli.New(cli.BadInput, "bad_config", "use driver = \"none\" or \"loopback\"", "vip.driver: %q is not in this version", cfg.Driver)
+	return nil, nil, cli.New(cli.BadInput, "bad_config", "use driver = \"none\", \"loopback\" or \"linux\"", "vip.driver: %q is not in this version", cfg.Driver)
+}
+
+// linuxConfig takes the driver's settings from the node's.
+func linuxConfig(cfg vip.Config) (linux.Config, error) {
+	lc := linux.DefaultConfig()
+	lc.Port = cfg.Port
+	lc.Interfaces = map[netip.Addr]string{}
+	pools, err := vip.ParsePools(cfg.Pools)
+	for _, p := range pools {
+		for _, a := range p.Addresses {
+			lc.Interfaces[a.Addr()] = p.Interface
+		}
+	}
+	return lc, err
 }
 
 // guardPid is the pid of the driver's guard, 0 without one.

@@ -21,6 +21,7 @@ import (
 	"rain/snow"
 	"rain/snow/accesslog"
 	"rain/snow/admin"
+	"rain/snow/queue"
 	"rain/snow/site"
 	"rain/store"
 	"rain/video"
@@ -35,20 +36,23 @@ type node struct {
 	started time.Time
 	timing  ring.Timing
 
-	host    *host.Node
-	tr      *transport.Transport
-	server  *bulk.Server
-	client  *bulk.Client
-	store   *store.Store
-	vips    *table.Rider
-	driver  vip.Driver
-	manager *vip.Manager
-	web     *snow.Server
-	video   *video.Server
-	admin   *admin.Server
-	metrics *metricSet
-	known   *directory
-	reopen  <-chan struct{} // open the logs anew
+	host     *host.Node
+	tr       *transport.Transport
+	server   *bulk.Server
+	client   *bulk.Client
+	store    *store.Store
+	vips     *table.Rider
+	requests *queue.Rider
+	driver   vip.Driver
+	manager  *vip.Manager
+	web      *snow.Server
+	effects  *effects
+	video    *video.Server
+	streams  *streams
+	admin    *admin.Server
+	metrics  *metricSet
+	known    *directory
+	reopen   <-chan struct{} // open the logs anew
 
 	mu       sync.Mutex
 	draining bool
@@ -87,7 +91,7 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 		return nil, nil, fmt.Errorf("node: data folder: %w", err)
 	}
 	for _, step := range []func(context.Context) (func(), error){
-		n.buildStoreAndRing, n.buildTransport, n.buildBulk, n.buildVIP, n.buildWeb, n.buildVideo, n.buildAdmin,
+		n.buildStoreAndRing, n.buildTransport, n.buildBulk, n.buildVIP, n.buildWeb, n.buildEffects, n.buildVideo, n.buildAdmin,
 	} {
 		closer, err := step(ctx)
 		if closer != nil {
@@ -121,6 +125,10 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	}
 	n.store = st
 	n.vips = table.NewRider()
+	n.requests = newRequests(st.Rider())
+	if n.streams, err = newStreams(n); err != nil {
+		return nil, err
+	}
 	hc := host.Config{
 		ID: n.file.Node.ID, Name: n.file.Node.Name, Data: filepath.Join(n.file.Node.Data, "ring"),
 		Key: n.file.Cluster.Key, Founders: n.file.Cluster.Founders, Timing: n.timing,
@@ -135,6 +143,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	}
 	n.host, err = host.Open(hc, []host.RiderReg{
 		{ID: ring.RiderVIP, Rider: n.vips}, {ID: ring.RiderCatalog, Rider: st.Rider()},
+		{ID: ring.RiderQueue, Rider: n.requests}, {ID: ring.RiderStreams, Rider: n.streams.rider},
 	}, n.log.With("layer", "ring"))
 	n.known.services = services
 	return nil, err
@@ -166,6 +175,9 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	for _, l := range n.file.Links {
 		cfg.Listen = append(cfg.Listen, l.Listen)
 	}
+	if n.file.Fault.Allow {
+		cfg.Gate = n.tr
+	}
 	server, err := bulk.NewServer(cfg, n.log.With("layer", "bulk"))
 	if err != nil {
 		return nil, err
@@ -175,6 +187,7 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	if err != nil {
 		return server.Close, err
 	}
+	n.client.SetGate(cfg.Gate)
 	for _, p := range n.file.Peers {
 		if p.ID != n.file.Node.ID {
 			n.client.SetPeer(p.ID, p.Links)
@@ -219,7 +232,7 @@ func (n *node) buildWeb(context.Context) (func(), error) {
 	cfg := snow.DefaultConfig()
 	cfg.NodeName, cfg.NodeHeader = n.file.Node.Name, n.file.Web.NodeHeader
 	cfg.AccessLog, cfg.AccessFormat = n.file.Web.AccessLog, accesslog.Format(n.file.Web.AccessFormat)
-	web, err := snow.New(cfg, snow.Deps{Content: n.store, Cluster: webCluster{n}, Metrics: n.metrics}, n.log.With("layer", "web"))
+	web, err := snow.New(cfg, snow.Deps{Content: n.store, Cluster: webCluster{n}, Metrics: n.metrics, Queue: n.webQueue()}, n.log.With("layer", "web"))
 	n.web = web
 	return nil, err
 }
@@ -232,9 +245,11 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg := admin.DefaultConfig()
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
-	srv, err := admin.New(cfg, admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics,
-	}, n.log.With("layer", "admin"))
+	deps := admin.Deps{
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed,
+	}
+	n.livePage(&cfg, &deps)
+	srv, err := admin.New(cfg, deps, n.log.With("layer", "admin"))
 	n.admin = srv
 	return nil, err
 }

@@ -51,9 +51,13 @@ func (n *node) run(ctx context.Context) (err error) {
 		return n.host.Run(ctx)
 	})
 	start("store", n.store.Run)
+	start("effects", n.effects.service.Run)
+	start("fresh", n.effects.fresh.run)
 	start("vip", n.manager.Run)
 	start("learn", n.learn)
 	start("pools", n.proposePools)
+	start("streams", n.streams.run)
+	start("queue", n.web.RunQueue)
 	start("vip events", n.noteVIPEvents)
 	start("logs", n.reopenLogs)
 	start("admin", func(context.Context) error { return n.admin.Serve(listeners.admin) })
@@ -121,6 +125,9 @@ func (n *node) drain(ringEnded <-chan struct{}) {
 	// a member with a lease.
 	if err := n.web.Shutdown(ctx); err != nil {
 		n.log.Warn("some requests were not finished", slog.Any("err", err))
+	}
+	if err := n.web.FlushQueue(ctx); err != nil {
+		n.log.Warn("telling of the last requests' ends; they will count as orphaned", slog.Any("err", err))
 	}
 	if n.host.Member() && !n.isolated() {
 		if err := n.host.Leave(ctx); err != nil {

@@ -37,13 +37,14 @@ func (n *node) Status() admin.Status {
 		Members: n.members(rs),
 		Links:   n.links(),
 		VIPs:    []admin.VIP{},
-		Queue:   admin.Queue{Entries: []admin.QueueEntry{}},
-		Streams: []admin.Stream{},
+		Queue:   n.queueStatus(),
+		Streams: n.streams.list(),
 		Store: admin.Store{
 			Objects: st.Objects, StoredBytes: st.StoredBytes, MissingSymbols: st.Missing, RepairLeft: st.RepairLeftBytes,
 			RepairETAS: int64(st.RepairETA.Seconds()), Disk: string(st.Disk),
 		},
 		Warnings: n.warnings(rs),
+		Faults:   n.faultList(),
 	}
 	for _, v := range vips {
 		out.VIPs = append(out.VIPs, admin.VIP{
@@ -132,6 +133,9 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	}
 	if rs.DiskErr != "" {
 		add("disk", "the ring's log cannot be written: %s", rs.DiskErr)
+	}
+	if list := n.faultList(); len(list) > 0 {
+		add("fault", "%d links of this node are made bad on purpose; 'rainctl fault clear' ends that", len(list))
 	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)

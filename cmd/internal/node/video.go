@@ -16,7 +16,7 @@ import (
 // buildVideo mounts the films on the web server.
 func (n *node) buildVideo(context.Context) (func(), error) {
 	srv, err := video.New(video.DefaultConfig(), video.Deps{
-		Content: n.store, Hosts: n.vipHosts, Player: assets.Dist(), Now: time.Now, NewID: newVersionToken,
+		Content: n.store, Hosts: n.vipHosts, Player: assets.Dist(), Viewers: n.streams, Now: time.Now, NewID: newVersionToken,
 	}, n.log.With("layer", "video"))
 	if err != nil {
 		return nil, err

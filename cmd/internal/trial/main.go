@@ -9,6 +9,9 @@
 //	trial backlog [-n 10]                      freeze, ask, thaw: who answered?
 //	trial pairs                                all pairs, one after the other and at once
 //	trial puts    [-n 10000] [-kills 50]       no acknowledged put is lost
+//	trial effects [-n 10000] [-kills 50]       each guestbook post exactly once, and what a post costs
+//	trial register [-n 20000] [-kills 30]      objects are linearizable (Porcupine); histories kept
+//	trial queue [-n 1000]                      what the request queue costs; who claims a dead node's requests
 //	trial idle                                 CPU, memory and hops of an idle cluster
 //	trial objects [-size 256]                  a large object, every pair of nodes dead in turn
 //	trial frozen  [-n 750]                     gets of 1 MiB while a node is stopped
@@ -42,9 +45,10 @@ func run(ctx context.Context, args []string) error {
 	trials := map[string]func(context.Context, *cluster, options) error{
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
 		"objects": objects, "frozen": frozen, "emptied": emptied, "streams": streams, "churn": churn,
+		"effects": effects, "register": register, "queue": requests,
 	}
 	if len(args) == 0 || trials[args[0]] == nil {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, idle, objects, frozen, emptied, streams or churn")
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, objects, frozen, emptied, streams or churn")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -56,6 +60,7 @@ func run(ctx context.Context, args []string) error {
 	fs.Int64Var(&o.size, "size", 0, "of objects, MiB; 0: the trial's own size")
 	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
+	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
@@ -69,11 +74,11 @@ func run(ctx context.Context, args []string) error {
 }
 
 type options struct {
-	preset, exe, ctl string
-	n, kills, port   int
-	seed             uint64
-	size             int64
-	json             bool
+	preset, exe, ctl, out string
+	n, kills, port        int
+	seed                  uint64
+	size                  int64
+	json                  bool
 }
 
 // sizeOr is the size of objects in MiB.

@@ -77,7 +77,7 @@ func (p *Play) Run(env *program.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	if !p.Quiet {
+	if !p.Quiet && !p.JSON {
 		fmt.Fprintf(env.Stderr, "rainvideo: session %s\n", done.Session)
 	}
 	say := p.reporter(env)

@@ -131,8 +131,9 @@ func (c *cluster) judgePlay(t *testing.T, said string, second int64) {
 func (c *cluster) testSegments(t *testing.T) {
 	c.healthy(t)
 	const folder = "/video/demo/"
-	names := []string{"index.m3u8", "media.m3u8", "init.mp4", "film.mp4"}
-	for _, line := range strings.Split(c.do(t, "GET", c.Nodes[0].HTTP+folder+"media.m3u8", "", nil).body, "\n") {
+	const viewer = "?s=aaaabbbbccccdddd" // playlists carry the viewer's session
+	names := []string{"index.m3u8" + viewer, "media.m3u8" + viewer, "init.mp4", "film.mp4"}
+	for _, line := range strings.Split(c.do(t, "GET", c.Nodes[0].HTTP+folder+"media.m3u8"+viewer, "", nil).body, "\n") {
 		if name, _, ok := strings.Cut(line, ".m4s"); ok {
 			names = append(names, name+".m4s")
 		}

@@ -127,7 +127,7 @@ func TestDial(t *testing.T) {
 		if err != nil || string(b) != clientID.String() {
 			t.Errorf("the server takes us for %q, %v", b, err)
 		}
-		if resumed := conn.(*tls.Conn).ConnectionState().DidResume; resumed != (i > 0) {
+		if resumed := conn.(interface{ ConnectionState() tls.ConnectionState }).ConnectionState().DidResume; resumed != (i > 0) {
 			t.Errorf("dial %d: resumed is %v", i, resumed)
 		}
 		conn.Close()

@@ -170,7 +170,8 @@ func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration,
 		return idleConn{}, err
 	}
 	raw = newGated(raw, c.gate, to, a)
-	conn := tls.Client(raw, c.id.client(to, c.sessions))
+	below := newRecords(raw)
+	conn := &sealedConn{tls.Client(below, c.id.client(to, c.sessions)), below}
 	if err := greet(ctx, conn, service); err != nil {
 		raw.Close()
 		var alert tls.AlertError
@@ -184,7 +185,7 @@ func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration,
 
 // greet does the handshake and asks for the service. Only the answer shows
 // whether the server took our certificate.
-func greet(ctx context.Context, conn *tls.Conn, service string) error {
+func greet(ctx context.Context, conn *sealedConn, service string) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}

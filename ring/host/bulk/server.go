@@ -184,11 +184,12 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 
 // greet has the peer prove the key and name its service. On success the caller
 // owns a place in s.proven.
-func (s *Server) greet(ctx context.Context, raw net.Conn) (*tls.Conn, ring.NodeID, Handler, error) {
+func (s *Server) greet(ctx context.Context, raw net.Conn) (*sealedConn, ring.NodeID, Handler, error) {
 	if err := raw.SetDeadline(time.Now().Add(s.cfg.HandshakeTimeout)); err != nil {
 		return nil, 0, nil, err
 	}
-	conn := tls.Server(raw, s.tls)
+	below := newRecords(raw)
+	conn := &sealedConn{tls.Server(below, s.tls), below}
 	peer, service, err := s.prove(ctx, conn)
 	if err != nil {
 		s.unproven.Add(1)
@@ -222,7 +223,7 @@ func (s *Server) greet(ctx context.Context, raw net.Conn) (*tls.Conn, ring.NodeI
 }
 
 // prove does the handshake and reads the name of the service.
-func (s *Server) prove(ctx context.Context, conn *tls.Conn) (ring.NodeID, string, error) {
+func (s *Server) prove(ctx context.Context, conn *sealedConn) (ring.NodeID, string, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return 0, "", err
 	}

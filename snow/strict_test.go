@@ -151,8 +151,9 @@ func (l smallBuffers) Accept() (net.Conn, error) {
 // far slower than one stall time for the whole, gets everything.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	// Well above the 200 ms after which a kernel probes a full window.
-	const stall = time.Second
+	// Well above the 200 ms after which a kernel probes a full window, and above
+	// what a busy machine keeps the slow client waiting.
+	const stall = 3 * time.Second
 	r := newRig(t, func(c *Config) { c.WriteStall = stall })
 	files := testSite()
 	r.publish("a.test", files, false)
@@ -193,7 +194,7 @@ func TestSlowReader(t *testing.T) {
 			if got += n; err != nil {
 				t.Fatalf("%s: a slow client was dropped after %d bytes: %v", name, got, err)
 			}
-			time.Sleep(stall / 4)
+			time.Sleep(stall / 12)
 		}
 		slow.Close()
 		for end := time.Now().Add(patience); r.server.Stats().Conns > 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -13,24 +13,25 @@ const (
 	NodeLink             // between node A and switch B
 )
 
-// Element is one thing that can fail.
+// Element is one thing that can fail. A and B count from 0.
 type Element struct {
 	Part Part
 	A, B int
 	port int // of a NodeLink: its place among those of the node
 }
 
-// String names the element the way the laboratory does: s0 is a switch, n0 a node.
+// String names the element as the laboratory does. Names count from 1: s1 is the
+// first switch, n1 the first node, n1-s2 a link.
 func (e Element) String() string {
 	switch e.Part {
 	case Switch:
-		return fmt.Sprintf("s%d", e.A)
+		return fmt.Sprintf("s%d", e.A+1)
 	case Node:
-		return fmt.Sprintf("n%d", e.A)
+		return fmt.Sprintf("n%d", e.A+1)
 	case RingLink:
-		return fmt.Sprintf("s%d-s%d", e.A, e.B)
+		return fmt.Sprintf("s%d-s%d", e.A+1, e.B+1)
 	default:
-		return fmt.Sprintf("n%d-s%d", e.A, e.B)
+		return fmt.Sprintf("n%d-s%d", e.A+1, e.B+1)
 	}
 }
 

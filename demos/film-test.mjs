@@ -6,7 +6,11 @@
 //   - for each kill at least two segments requested after it, each named with
 //     the node that sent it
 //   - the film never stands for more than STAND_MS, and never has more than 6 s
-//     in hand
+//     in hand. While the machine itself stands the page cannot look; that time,
+//     which it sees by its own clock, is told and not counted. Nor is a stand with
+//     film in hand on a machine that is seen to stand: there the browser waits
+//     for the processor ("skipped film-browser/stand: ..."). Where it stood for more
+//     than a second nothing is judged ("skipped film-browser/run: ...").
 // Then all four nodes are killed in another run, and the same test must fail.
 //
 // usage: film-test.mjs [--json] [--port N] [--bin DIR] [--only two|all]
@@ -21,6 +25,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const STAND_MS = 500, AHEAD_S = 6.05
+const GONE_MS = 1000 // one that stands still for longer can promise nothing
+const LATE_MS = 100 // a machine that stands still for longer is too busy to judge a stand with film in hand
 const here = f => fileURLToPath(new URL(f, import.meta.url))
 const arg = (name, def) => { const i = process.argv.indexOf(name); return i < 0 ? def : process.argv[i + 1] }
 const json = process.argv.includes('--json')
@@ -100,19 +106,37 @@ class Demo {
 // watch is run in the page: it looks at the film every 20 ms.
 function watch() {
   const video = document.getElementById('film')
-  const w = window.watched = { longest: 0, at: 0, ahead: 0, errors: [] }
+  const w = window.watched = { longest: 0, at: 0, late: 0, hand: 0, latest: 0, ahead: 0, errors: [] }
   video.addEventListener('error', () => w.errors.push(video.error?.message ?? 'error'))
-  let last = video.currentTime, moved = performance.now()
+  let last = video.currentTime, moved = performance.now(), looked = moved, late = 0
   setInterval(() => {
     const now = performance.now(), t = video.currentTime
-    if (video.ended) return
-    if (t !== last) { last = t; moved = now } else if (now - moved > w.longest) { w.longest = now - moved; w.at = t }
+    const slept = Math.max(0, now - looked - 40) // a look is due every 20 ms: the machine stood, not the film
+    looked = now
+    w.latest = Math.max(w.latest, slept)
     w.ahead = Math.max(w.ahead, window.rain.ahead())
+    if (video.ended) return
+    if (t !== last) { last = t; moved = now; late = 0; return }
+    late += slept
+    if (now - moved - late > w.longest) { w.longest = now - moved - late; w.at = t; w.late = late; w.hand = window.rain.ahead() }
   }, 20)
+}
+
+// lateness tells for how long at most this process did not get to run.
+function lateness() {
+  const l = { most: 0, stop: () => clearInterval(timer) }
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    l.most = Math.max(l.most, now - last - 40)
+    last = now
+  }, 20)
+  return l
 }
 
 // run plays the film and does act; it returns what it saw and what was broken.
 async function run(act) {
+  const late = lateness()
   const demo = new Demo(), profile = mkdtempSync(join(tmpdir(), 'rain-chromium-'))
   let context
   const seen = [], kills = [], broken = []
@@ -138,11 +162,14 @@ async function run(act) {
       told.add(m.text())
       say('page:', m.text())
     })
-    await until('the page', 30_000, () => page.goto(demo.now.player)) // before the play: an address may be on its way
-    await page.waitForFunction(() => window.rain)
+    await until('the page', 90_000, async () => { // before the play: an address may be on its way, so load again
+      await page.goto(demo.now.player, { timeout: 15_000 })
+      return page.waitForFunction(() => window.rain, null, { timeout: 15_000 })
+    })
     if (!await page.evaluate(() => MediaSource.isTypeSupported('video/mp4; codecs="avc1.64001E,mp4a.40.2"'))) skip('this Chromium plays no H.264')
     await page.locator('#play').click()
     await page.waitForFunction(() => document.getElementById('film').currentTime > 0.2, null, { timeout: 15_000 })
+    late.most = 0 // what was before is not of interest
     await page.evaluate(watch)
     const time = () => page.evaluate(() => document.getElementById('film').currentTime)
     await act({
@@ -151,7 +178,13 @@ async function run(act) {
       after: k => seen.filter(s => s.at > k.at),
     })
     const w = await page.evaluate(() => window.watched)
-    if (w.longest > STAND_MS) broken.push(`the film stood for ${Math.round(w.longest)} ms at second ${w.at.toFixed(1)}`)
+    const busy = Math.max(w.latest, late.most)
+    if (w.longest > STAND_MS) {
+      const what = `the film stood for ${Math.round(w.longest)} ms at second ${w.at.toFixed(1)} with ${w.hand.toFixed(1)} s in hand`
+      // Who has film in hand and does not show it waits for the processor.
+      if (w.hand > 0.5 && busy > LATE_MS) console.log(`skipped film-browser/stand: ${what}; this machine is too busy for its browser: it stood for ${Math.round(busy)} ms`)
+      else broken.push(what)
+    }
     if (w.ahead > AHEAD_S) broken.push(`the player had ${w.ahead.toFixed(2)} s in hand`)
     if (w.errors.length) broken.push(w.errors.join('; '))
     const out = kills.map(k => {
@@ -160,11 +193,14 @@ async function run(act) {
       if (after.some(s => !s.node)) broken.push('a segment without X-Rain-Node')
       return { killed: k.nodes, segments: after.slice(0, 4).map(s => ({ segment: s.segment, node: s.node, host: s.host, after_ms: s.at - k.at })) }
     })
-    return { ok: broken.length === 0, longest_stand_ms: Math.round(w.longest), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, broken }
+    const judged = broken.length === 0 || busy < GONE_MS
+    if (!judged) console.log(`skipped film-browser/run: this machine stood for ${Math.round(busy)} ms, so this is not judged: ${broken.join('; ')}`)
+    return { ok: broken.length === 0, judged, longest_stand_ms: Math.round(w.longest), machine_stood_ms: Math.round(w.late), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, broken }
   } catch (err) {
     demo.complain()
     throw err
   } finally {
+    late.stop()
     await context?.close().catch(() => {})
     await demo.stop()
     rmSync(profile, { recursive: true, force: true })
@@ -195,7 +231,7 @@ async function all(c) {
 const result = { api: 1, ok: true }
 if (only !== 'all') {
   result.two_killed = await run(two)
-  result.ok &&= result.two_killed.ok
+  result.ok &&= result.two_killed.ok || !result.two_killed.judged
 }
 if (only !== 'two') {
   result.all_killed = await run(all)
@@ -210,7 +246,7 @@ if (json) {
       console.log(`${k.killed} killed; requested after it:`)
       for (const s of k.segments) console.log(`  segment ${s.segment} after ${s.after_ms} ms, sent by ${s.node} at ${s.host}`)
     }
-    console.log(`${r.played_s} s played, longest stand ${r.longest_stand_ms} ms, at most ${r.most_in_hand_s} s in hand: ${r.ok ? 'held' : 'BROKEN: ' + r.broken.join('; ')}`)
+    console.log(`${r.played_s} s played, longest stand ${r.longest_stand_ms} ms (and ${r.machine_stood_ms} ms in which the machine itself stood), at most ${r.most_in_hand_s} s in hand: ${r.ok ? 'held' : 'BROKEN: ' + r.broken.join('; ')}`)
   }
   if (result.all_killed) console.log(`all killed: the same test ${result.all_killed.ok ? 'HELD, so it proves nothing' : 'fails, as it must: ' + result.all_killed.broken.join('; ')}`)
 }

@@ -15,6 +15,13 @@
 # Always: every answer is the same page byte for byte, every whole download and
 # every stored object has the right hash.
 #
+# In each round a download of 64 MiB runs, as fast as it takes to last through the
+# fault. When it breaks it is resumed where it broke (Range), and counted as
+# interrupted; what comes in the end must have the right hash. And a film is
+# played: an HLS client takes its segments in order, never more than 3 s before
+# they are shown, each from the address that answered last or else from the other
+# one. It must not stall, and every segment must be what all nodes send.
+#
 # usage: pull-the-plug.sh [--json] [--cluster DEMO.JSON] [--port N]
 # Without --cluster it starts a demo of its own: ports N, N+1 and N+2, default
 # 18780. It exits 0 only if all promises held. Needs bash, curl and bin/.
@@ -28,7 +35,9 @@ GAP_MS=${GAP_MS:-1000} # the longest gap after a crash or freeze
 # longer takes them away, and the watch sees that by its own clock.
 LATE_MS=${LATE_MS:-30}
 json=0 cluster='' port=18780 demo_pid='' published=0
-HOST=plug.rain BUCKET=pull-the-plug
+HOST=plug.rain BUCKET=pull-the-plug FILM=pull-the-plug
+LONG=$((64 << 20)) # bytes of the long download
+AHEAD_MS=3000      # how long before it is shown a segment is asked for
 
 usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0"; }
 while [ $# -gt 0 ]; do
@@ -65,6 +74,7 @@ cleanup() {
 		repair
 		ctl site rm $HOST >/dev/null 2>&1
 		ctl rm $BUCKET/big >/dev/null 2>&1
+		ctl video rm $FILM >/dev/null 2>&1
 	fi
 	rm -rf "$tmp"
 }
@@ -132,6 +142,59 @@ downloads() {
 	echo "{\"whole\":$whole,\"cut\":$cut,\"wrong\":$wrong}" >"$1"
 }
 
+now_ms() { local t=${EPOCHREALTIME//[.,]/}; echo $((t / 1000)); }
+
+# long_download FILE SECONDS fetches the long file so that it takes that long, and
+# goes on where it was cut. Gives up a minute later.
+long_download() {
+	local got=0 cut=0 until=$(($(now_ms) + $2 * 1000 + 60000)) state=whole
+	rm -f "$1.body"
+	while [ "$got" -lt $LONG ]; do
+		if ! curl -fsS -C "$got" --connect-timeout 1 --limit-rate $((LONG / $2)) --speed-limit 1000 --speed-time 2 -H "Host: $HOST" "http://$vip/long.bin" >>"$1.body" 2>>"$1.err"; then
+			[ $(($(stat -c %s "$1.body"))) -gt "$got" ] && cut=$((cut + 1)) # a refused connection interrupts nothing anew
+			sleep 0.1
+		fi
+		got=$(stat -c %s "$1.body")
+		[ "$(now_ms)" -lt $until ] || break
+	done
+	[ "$(sha "$1.body")" = "$long_sha" ] || state=wrong
+	echo "{\"size_bytes\":$got,\"interrupted\":$cut,\"state\":\"$state\"}" >"$1"
+	rm -f "$1.body"
+}
+
+# film_client FILE SECONDS plays the film that long, in real time, and counts.
+film_client() {
+	local begin=0 shown=0 segments=0 stalls=0 stalled=0 wrong=0 tries=0 after=0 n now due at=$vip nodes='' i
+	local end=$(($(now_ms) + $2 * 1000))
+	for ((n = 0; n < ${#seg_ms[@]}; n++)); do
+		now=$(now_ms)
+		[ "$now" -lt $end ] || break
+		if [ "$segments" -gt 0 ]; then # shown: when this one is due, from the film's beginning
+			due=$((begin + shown + stalled))
+			[ $((due - AHEAD_MS)) -le "$now" ] || sleep "$(awk -v ms=$((due - AHEAD_MS - now)) 'BEGIN { print ms / 1000 }')"
+			[ "$(now_ms)" -lt $end ] || break
+		fi
+		# A frozen holder takes the connection and is silent.
+		until curl -fsS --connect-timeout 0.4 -m 0.8 -D "$1.head" -o "$1.seg" "http://$at/video/$FILM/seg-$n.m4s" 2>>"$1.err"; do
+			tries=$((tries + 1))
+			if [ "$at" = "$vip" ]; then at=$other; else at=$vip; fi
+			[ "$(now_ms)" -lt $((end + 10000)) ] || break 2
+		done
+		now=$(now_ms)
+		[ "$(sha "$1.seg")" = "${seg_sha[n]}" ] || wrong=$((wrong + 1))
+		i=$(tr -d '\r' <"$1.head" | awk 'tolower($1) == "x-rain-node:" { print $2 }')
+		case " $nodes " in *" $i "*) ;; *) nodes="${nodes:+$nodes }$i" ;; esac
+		if [ "$segments" = 0 ]; then
+			begin=$now
+		elif [ "$now" -gt $due ]; then
+			stalls=$((stalls + 1)) stalled=$((stalled + now - due))
+		fi
+		[ -e "$tmp/acted" ] && after=$((after + 1))
+		segments=$((segments + 1)) shown=$((shown + seg_ms[n]))
+	done
+	echo "{\"segments\":$segments,\"after_the_fault\":$after,\"stalls\":$stalls,\"stalled_ms\":$stalled,\"tried_again\":$tries,\"wrong\":$wrong,\"nodes\":\"$nodes\"}" >"$1"
+}
+
 rows=() objects=() failed=0
 broke() { broken+=("$1"); failed=1; }
 # late_broke is for promises in time: a machine that stood still breaks them all.
@@ -140,41 +203,54 @@ late_broke() { if over "$late" "$LATE_MS"; then excused+=("$1"); else broke "$1"
 # fault_round NAME SECONDS: watches both addresses and the download loop while the
 # function act does its worst to $victim, then judges.
 fault_round() {
-	local name=$1 secs=$2 w="$tmp/watch" o="$tmp/other" d="$tmp/downloads" before after wp op dp
+	local name=$1 secs=$2 w="$tmp/watch" o="$tmp/other" d="$tmp/downloads" l="$tmp/long" v="$tmp/film" before after wp op dp lp vp
 	broken=() excused=()
-	rm -f "$d" "$d.stop" "$d.err"
+	rm -f "$d" "$d.stop" "$d.err" "$l"* "$v"* "$tmp/acted"
 	before=$(holder "$vip") || die "nobody knows who holds $vip"
 	"$BIN/rainctl" --json watch "http://$vip/" --host $HOST --sha256 "$page_sha" --every 5ms --for "${secs}s" >"$w" & wp=$!
 	"$BIN/rainctl" --json watch "http://$other/" --host $HOST --sha256 "$page_sha" --every 10ms --for "${secs}s" >"$o" & op=$!
 	downloads "$d" & dp=$!
+	long_download "$l" "$secs" & lp=$!
+	film_client "$v" "$secs" & vp=$!
 	sleep 1.5
+	touch "$tmp/acted"
 	act
 	wait "$wp" || broke "$vip was not served at all"
 	wait "$op" || broke "$other was not served at all"
 	touch "$d.stop"
 	wait "$dp"
+	wait "$vp"
+	wait "$lp"
 	after=$(holder "$vip") || after=nobody
-	local f g of whole cut late
+	local f g of whole cut late li stalls
 	late=$( (num "$w" late_ms; num "$o" late_ms) | sort -g | tail -n 1)
 	f=$(num "$w" failed) g=$(num "$w" longest_gap_ms) of=$(num "$o" failed)
 	whole=$(num "$d" whole) cut=$(num "$d" cut)
+	li=$(num "$l" interrupted) stalls=$(num "$v" stalls)
 	[ "$(num "$d" wrong)" = 0 ] || broke "a whole download had another hash"
+	grep -q '"state":"whole"' "$l" || broke "the long download did not come whole: $(cat "$l")"
+	[ "$(num "$v" wrong)" = 0 ] || broke "a segment of the film differed"
+	[ "$(num "$v" after_the_fault)" -ge 1 ] || late_broke "no segment of the film came after the fault"
+	[ "$stalls" = 0 ] || late_broke "the film stalled $stalls times, $(num "$v" stalled_ms) ms in all"
 	grep -q 'body: differs' "$w" "$o" && broke "a page differed"
 	[ "$of" = 0 ] || late_broke "$other noticed: $of failed"
 	case $name in
 	crash | freeze | two*) over "$g" "$GAP_MS" && late_broke "the gap was $g ms, more than $GAP_MS ms"
 		[ "$after" != "$victim" ] && [ "$after" != nobody ] || broke "nobody took $vip over" ;;
 	stop) [ "$cut" = 0 ] || late_broke "$cut downloads were cut" ;;&
-	none | stop | thaw | start*) [ "$f" = 0 ] || late_broke "$f requests failed" ;;
+	none | stop | thaw | start*)
+		[ "$f" = 0 ] || late_broke "$f requests failed"
+		[ "$li" = 0 ] || late_broke "the long download was interrupted $li times"
+		;;
 	esac
 	local ok=true
 	[ ${#broken[@]} = 0 ] || ok=false
-	rows+=("$(printf '%-12s %-6s %7s %9s ms  %-6s %7s %6s/%s  %s' "$name" "$victim" "$f" "$g" "$after" "$of" "$whole" "$cut" "$([ $ok = true ] && verdict || echo "BROKEN: ${broken[*]}")")")
-	objects+=("{\"fault\":\"$name\",\"node\":\"$victim\",\"held_by_before\":\"$before\",\"failed\":$f,\"longest_gap_ms\":$g,\"taken_over_by\":\"$after\",\"other_failed\":$of,\"downloads\":$whole,\"downloads_cut\":$cut,\"ok\":$ok,\"broken\":\"${broken[*]-}\",\"excused\":\"${excused[*]-}\",\"machine_late_ms\":$late,\"watch\":$(cat "$w"),\"other_watch\":$(cat "$o")}")
+	rows+=("$(printf '%-12s %-6s %7s %9s ms  %-6s %7s %6s/%s %6s %5s/%s  %s' "$name" "$victim" "$f" "$g" "$after" "$of" "$whole" "$cut" "$li" "$(num "$v" segments)" "$stalls" "$([ $ok = true ] && verdict || echo "BROKEN: ${broken[*]}")")")
+	objects+=("{\"fault\":\"$name\",\"node\":\"$victim\",\"held_by_before\":\"$before\",\"failed\":$f,\"longest_gap_ms\":$g,\"taken_over_by\":\"$after\",\"other_failed\":$of,\"downloads\":$whole,\"downloads_cut\":$cut,\"ok\":$ok,\"broken\":\"${broken[*]-}\",\"excused\":\"${excused[*]-}\",\"machine_late_ms\":$late,\"long_download\":$(cat "$l"),\"film\":$(cat "$v"),\"watch\":$(cat "$w"),\"other_watch\":$(cat "$o")}")
 	[ ${#excused[@]} = 0 ] || say "skipped plug/${name// /_}: the machine stood still for $late ms, more than $LATE_MS ms: ${excused[*]}"
 	local reasons
 	reasons=$(grep -ohE '"reasons":\{[^}]*\}' "$w" "$o" | cut -d: -f2- | tr '\n' ' ')
-	say "$name $victim: $f failed, longest gap $g ms, $vip now at $after; failures on each address: $reasons${broken[*]:+; BROKEN: ${broken[*]}}"
+	say "$name $victim: $f failed, longest gap $g ms, $vip now at $after; 64 MiB download interrupted $li times, film stalled $stalls times, from $(grep -o '"nodes":"[^"]*"' "$v" | cut -d: -f2); failures on each address: $reasons${broken[*]:+; BROKEN: ${broken[*]}}"
 }
 
 # verdict is the round's word when nothing is broken.
@@ -188,6 +264,25 @@ nothing_lost() {
 	fi
 }
 lost=''
+
+# playlist reads how long each segment of the film is, and what it must be.
+playlist() {
+	local n=0 line
+	seg_ms=() seg_sha=()
+	local patient=(--retry 20 --retry-delay 1 --retry-connrefused -m 30) # nothing is measured yet
+	curl -fsS "${patient[@]}" -o "$tmp/playlist" "http://$vip/video/$FILM/media.m3u8" 2>>"$tmp/curl.err" || die "the film has no playlist"
+	while read -r line; do
+		case $line in
+		'#EXTINF:'*) seg_ms+=("$(awk -v s="${line#*:}" 'BEGIN { printf "%d", s * 1000 }')") ;;
+		seg-*)
+			curl -fsS "${patient[@]}" -o "$tmp/segment" "http://$vip/video/$FILM/seg-$n.m4s" 2>>"$tmp/curl.err" || die "segment $n of the film is not there"
+			seg_sha+=("$(sha "$tmp/segment")")
+			n=$((n + 1))
+			;;
+		esac
+	done <"$tmp/playlist"
+	[ "$n" -ge 10 ] && [ "$n" = ${#seg_ms[@]} ] || die "the playlist has $n segments and ${#seg_ms[@]} lengths"
+}
 
 for p in rainctl rainvideo; do [ -x "$BIN/$p" ] || die "$BIN/$p is not there; run 'make build' first"; done
 if [ -z "$cluster" ]; then
@@ -208,10 +303,14 @@ vip=$(ctl cluster --get vips.0) && other=$(ctl cluster --get vips.1) || die "two
 mkdir "$tmp/site"
 printf '<!doctype html><title>Pull the plug</title><p>This page stays. %s\n' "$(head -c 600 /dev/urandom | base64 | tr -d '\n')" >"$tmp/site/index.html"
 head -c $((8 << 20)) /dev/urandom >"$tmp/site/big.bin"
-page_sha=$(sha "$tmp/site/index.html") big_sha=$(sha "$tmp/site/big.bin")
+head -c $LONG /dev/urandom >"$tmp/site/long.bin"
+long_sha=$(sha "$tmp/site/long.bin") page_sha=$(sha "$tmp/site/index.html") big_sha=$(sha "$tmp/site/big.bin")
 settled
 ctl site publish "$tmp/site" $HOST >/dev/null && ctl bucket create $BUCKET >/dev/null || die "the site could not be published"
 published=1
+rm "$tmp/site/long.bin"
+ctl video add "$here/assets/film/demo.mp4" --name $FILM --poster "$here/assets/film/demo.jpg" >/dev/null || die "the film could not be stored"
+playlist
 ctl put "$tmp/site/big.bin" $BUCKET/big >/dev/null || die "the object could not be stored"
 
 # pick makes the holder of $vip the victim, and sees that it holds nothing else.
@@ -267,7 +366,7 @@ ok=true
 if [ $json = 1 ]; then
 	(IFS=,; echo "{\"api\":1,\"ok\":$ok,\"gap_limit_ms\":$GAP_MS,\"lost\":\"$lost\",\"rounds\":[${objects[*]}]}")
 else
-	printf '\n%-12s %-6s %7s %12s  %-6s %7s %8s  %s\n' FAULT NODE FAILED 'LONGEST GAP' HOLDER OTHER 'WHOLE/CUT' PROMISES
+	printf '\n%-12s %-6s %7s %12s  %-6s %7s %9s %5s %8s  %s\n' FAULT NODE FAILED 'LONGEST GAP' HOLDER OTHER 'WHOLE/CUT' '64 MiB CUT' 'FILM/STALLS' PROMISES
 	printf '%s\n' "${rows[@]}"
 	if [ -n "$lost" ]; then echo "an object was lost $lost"; else echo "nothing was lost"; fi
 	[ $ok = true ] && echo "all promises held" || echo "PROMISES WERE BROKEN ($(uptime))"

@@ -35,8 +35,7 @@ type PutOptions struct {
 }
 
 // Object is an open version of an object. It stays readable until Close, also
-// when the key is replaced or deleted meanwhile; then a striped one that is not
-// read for Config.OrphanGrace may be gone.
+// when the key is replaced or deleted meanwhile, while this node is in the view.
 type Object struct {
 	Info
 	Body BodyReader

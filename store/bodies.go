@@ -16,6 +16,7 @@ type local struct {
 	size     int64
 	verified bool      // held to its checksums in this life of the process
 	damaged  bool      // some of its units are bad: it is missing, too, until it is rebuilt
+	kept     time.Time // when it came, or was last asked for
 	orphan   time.Time // since when no object refers to it, or it was last asked for; zero: needed
 }
 
@@ -95,7 +96,7 @@ func (b *bodies) reset() {
 func (b *bodies) add(name catalog.Sum, size int64, verified bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := &local{size: size, verified: verified}
+	l := &local{size: size, verified: verified, kept: b.now()}
 	if p, needed := findPiece(b.view(), name, b.self); needed && p.size == size {
 		delete(b.missing, name)
 	} else if !needed {
@@ -114,8 +115,9 @@ func (b *bodies) touch(name catalog.Sum) (size int64, ok bool) {
 	if l == nil {
 		return 0, false
 	}
+	l.kept = b.now()
 	if !l.orphan.IsZero() {
-		l.orphan = b.now()
+		l.orphan = l.kept
 	}
 	return l.size, !l.damaged
 }
@@ -172,7 +174,7 @@ func (b *bodies) dropOrphan(name catalog.Sum, before time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.have[name]
-	if l == nil || l.orphan.IsZero() || !l.orphan.Before(before) {
+	if l == nil || !l.collectable(before, b.now()) {
 		return false
 	}
 	if _, needed := findPiece(b.view(), name, b.self); needed {
@@ -182,13 +184,36 @@ func (b *bodies) dropOrphan(name catalog.Sum, before time.Time) bool {
 	return true
 }
 
+// collectable reports whether no object has referred to the piece since before
+// then. One that a put has just written or found stays, too, as its op may be on
+// the way.
+func (l *local) collectable(before, now time.Time) bool {
+	return !l.orphan.IsZero() && l.orphan.Before(before) && now.Sub(l.kept) >= shortGrace
+}
+
+// sums counts the pieces on the disk and those of them that nobody needs.
+func (b *bodies) sums() (n int, size int64, orphans int, orphanBytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.have {
+		n++
+		size += l.size
+		if !l.orphan.IsZero() {
+			orphans++
+			orphanBytes += l.size
+		}
+	}
+	return n, size, orphans, orphanBytes
+}
+
 // orphans lists what dropOrphan would drop.
 func (b *bodies) orphans(before time.Time) []catalog.Sum {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []catalog.Sum
+	now := b.now()
 	for s, l := range b.have {
-		if !l.orphan.IsZero() && l.orphan.Before(before) {
+		if l.collectable(before, now) {
 			out = append(out, s)
 		}
 	}

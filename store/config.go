@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/store/catalog"
 )
 
 // Config is what an operator may set.
@@ -42,6 +43,9 @@ type Config struct {
 	// a minute, as a put takes a body for granted that it has just found.
 	// Default 1 h; a minute while space is short.
 	OrphanGrace time.Duration
+	// RebuildAfter is how long a storage node may be away before its columns are
+	// made anew on storage nodes that have none of the object. Default 1 h.
+	RebuildAfter time.Duration
 	// RepairBytesPerSecond bounds the background fetching. Default 128 MiB/s.
 	RepairBytesPerSecond int64
 	// ScrubBytesPerSecond bounds the reading that looks for bad copies; 0: none.
@@ -49,8 +53,19 @@ type Config struct {
 	ScrubBytesPerSecond int64
 }
 
+// MaxColumns is the largest N of a code.
+const MaxColumns = catalog.MaxColumns
+
 // Code is a code of N columns, any K of which give an object back.
 type Code struct{ N, K int }
+
+// String is "n,k", or "auto" for the zero Code.
+func (c Code) String() string {
+	if c == (Code{}) {
+		return "auto"
+	}
+	return fmt.Sprintf("%d,%d", c.N, c.K)
+}
 
 // DefaultConfig returns the defaults; Dir is to be set.
 func DefaultConfig() Config {
@@ -63,6 +78,7 @@ func DefaultConfig() Config {
 		PeerStall:            2 * time.Second,
 		ProposeTimeout:       10 * time.Second,
 		OrphanGrace:          time.Hour,
+		RebuildAfter:         time.Hour,
 		RepairBytesPerSecond: 128 << 20,
 		ScrubBytesPerSecond:  8 << 20,
 	}
@@ -88,6 +104,7 @@ func (c Config) Validate() error {
 	fault(c.PeerStall < 10*time.Millisecond, "the stall time is %v; at least 10ms is allowed", c.PeerStall)
 	fault(c.ProposeTimeout < 10*time.Millisecond, "the propose time-out is %v; at least 10ms is allowed", c.ProposeTimeout)
 	fault(c.OrphanGrace < shortGrace, "the grace of orphans is %v; at least %v is allowed", c.OrphanGrace, shortGrace)
+	fault(c.RebuildAfter < time.Second, "rebuild_after is %v; at least 1s is allowed", c.RebuildAfter)
 	fault(c.RepairBytesPerSecond < 1<<16, "the repair rate is %d bytes a second; at least 65536 is allowed", c.RepairBytesPerSecond)
 	fault(c.ScrubBytesPerSecond < 0, "the scrub rate is %d bytes a second; 0 or more is allowed", c.ScrubBytesPerSecond)
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -109,6 +110,26 @@ func (s *Store) decodeLoop(ctx context.Context) {
 	}
 }
 
+// decodeWindow writes one window. It does not push others out of the cache.
+func (s *Store) decodeWindow(ctx context.Context, rec *catalog.Record, w int64, h hash.Hash, t *temp) error {
+	var data []byte
+	if win := s.windows.peek(windowKey{rec.Body, w}); win != nil {
+		defer s.windows.put(win)
+		data = win.data
+	} else {
+		var err error
+		if data, err = s.loadWindow(ctx, rec, layoutOf(rec), w); err != nil {
+			return err
+		}
+		defer s.freeRaw(data)
+	}
+	h.Write(data)
+	if _, err := t.Write(data); err != nil {
+		return s.disk.note(err)
+	}
+	return nil
+}
+
 // decode writes a body to a file and holds it to its hash.
 func (s *Store) decode(ctx context.Context, rec *catalog.Record) error {
 	if err := s.disk.room(rec.Size); err != nil {
@@ -121,15 +142,8 @@ func (s *Store) decode(ctx context.Context, rec *catalog.Record) error {
 	defer s.disk.discard(t)
 	h, l := sha256.New(), layoutOf(rec)
 	for w := range l.Windows() {
-		data, ok := s.windows.peek(windowKey{rec.Body, w})
-		if !ok {
-			if data, err = s.loadWindow(ctx, rec, l, w); err != nil {
-				return err
-			}
-		}
-		h.Write(data)
-		if _, err := t.Write(data); err != nil {
-			return s.disk.note(err)
+		if err := s.decodeWindow(ctx, rec, w, h, t); err != nil {
+			return err
 		}
 	}
 	if catalog.Sum(h.Sum(nil)) != rec.Sum {

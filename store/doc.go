@@ -4,7 +4,7 @@
 // on each of n storage nodes as symbol files (package symbol), any k of which
 // give it back. Which nodes, in which order, is in the object's record: all of
 // the layout up to six, else those that a rendezvous hash of the body's beginning
-// draws.
+// draws. The layout is what an operator has set; until then, the ring's list.
 //
 // Guarantees. When Put returns, every member of the view answers with the new
 // version, and the body is on disk, synced: whole or its column on more than half
@@ -20,7 +20,8 @@
 // cheapest by measured latency and load. A member that has not answered after
 // the 95th percentile costs a hedge: the next one is asked, and it comes last for
 // some seconds. A short range moves only the units that it touches; sequential
-// reads load windows of about a MiB, two ahead. Decoded windows are kept in
+// reads load windows of about a MiB, two ahead while little else is loaded. Nodes
+// that are not in the view are asked last, and before an object is refused. Decoded windows are kept in
 // memory up to Config.WindowBytes, bodies that are opened again and again as files
 // up to Config.DecodedBytes, so that they go out by sendfile.
 //
@@ -28,8 +29,19 @@
 // sequential reader up to three windows besides the cache.
 //
 // Repair. A node makes exactly the symbols that it lacks, from k others, those
-// that could lose least first, at Config.RepairBytesPerSecond read. A node that
-// stays away keeps its columns in the layout: there are no spares yet.
+// that could lose least first, at Config.RepairBytesPerSecond read.
+//
+// Moves. The columns of a node that is off the layout, or away for longer than
+// Config.RebuildAfter (as each member has seen it), go to storage nodes that are
+// up and have none of the object: to the heir that replaced it, else to whom a
+// rendezvous hash draws, so that all members find the same. The new node makes
+// the column, from the old one where that is up, syncs it and proposes the move;
+// then readers use it. Without such a node the column stays where it is. Moves
+// have the repair's rate a second time, for themselves.
+//
+// Promises. A bucket may demand that its objects survive a number of losses: a put
+// of which fewer symbols are stored is refused, with ErrUnavailable while nodes
+// are away, with ErrTooWeak if the layout can never do it.
 //
 // Limits. Bodies up to Config.MaxObject; names and metadata as in package
 // catalog. A node with less free space than Config.ReserveBytes takes no bodies
@@ -41,7 +53,10 @@
 // the body, NAME being its SHA-256; or a column of one part of a striped body,
 // NAME being a hash of content and layout with the part's number in its last four
 // bytes, equal on all nodes. Written as tmp/N, synced, renamed, folder synced.
-// What no object refers to goes after Config.OrphanGrace. decoded/ is a cache.
+// What no object refers to goes after Config.OrphanGrace, unless a member of the
+// view has it open: each is asked, and if one does not answer all stays. A node
+// that is not in the view is not asked; its readers have the grace. decoded/ is a
+// cache.
 //
 // Between nodes, big-endian, on a bulk connection, which carries any number of
 // requests one after the other:
@@ -57,6 +72,8 @@
 //	             reply: status u8 | column u16 | length u32 | units with checksums
 //	"store.lack" kind 4: reply: count u32 | the first 4096 of the names of what
 //	             the node should have and lacks
+//	"store.care" orders of an operator, and what is open: length u32 | JSON of a
+//	             CareOrder; reply: length u32 | JSON of a CareReport
 //
 // Status: 1 stored, 2 have, 3 go, 4 no space, 5 other hash, 6 failed, 7 absent.
 package store

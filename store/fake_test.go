@@ -157,6 +157,7 @@ func (c *cluster) start(n *node) {
 		c.t.Fatal(err)
 	}
 	n.s, n.rider = s, s.Rider()
+	s.windows.free = func(b []byte) { poison(b); s.freeRaw(b) }
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop, n.done = cancel, make(chan struct{})
 	c.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -118,9 +119,18 @@ func (s *Store) fetchAny(ctx context.Context, sum catalog.Sum, size int64, p *pa
 		return nil // came meanwhile
 	}
 	members := s.ring.Members()
+	inView := len(members)
+	for _, id := range s.storage() { // they may be up nevertheless
+		if !slices.Contains(members, id) {
+			members = append(slices.Clip(members), id)
+		}
+	}
 	var errs []error
 	for i := range members {
-		peer := members[(i+int(binary.BigEndian.Uint32(sum[:])%uint32(len(members))))%len(members)]
+		peer := members[i]
+		if i < inView {
+			peer = members[(i+int(binary.BigEndian.Uint32(sum[:])%uint32(inView)))%inView]
+		}
 		if peer == s.ring.Self() {
 			continue
 		}
@@ -137,7 +147,7 @@ func (s *Store) fetchAny(ctx context.Context, sum catalog.Sum, size int64, p *pa
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", peer, err))
 	}
-	return fmt.Errorf("store: body %s is not on this node and no other of the %d members gave it; bring back one that has it: %w: %w",
+	return fmt.Errorf("store: body %s is not on this node and no other of %d nodes gave it; bring back one that has it: %w: %w",
 		sum, len(members), ErrUnavailable, errors.Join(errs...))
 }
 

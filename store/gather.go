@@ -51,6 +51,7 @@ type arrived struct {
 // the cheapest members. A member that is late costs a hedge. release must be
 // called; units are valid until then.
 func (s *Store) gather(ctx context.Context, rec *catalog.Record, r unitRange, wanted []bool) (*gathering, error) {
+	rec = s.placed(rec) // columns may have moved since it was opened
 	g := &gathering{s: s, r: r, k: int(rec.K), wanted: wanted, active: map[int]*way{}, back: make(chan arrived, rec.N)}
 	g.units = make([][][]byte, r.end-r.first)
 	for i := range g.units {
@@ -82,8 +83,12 @@ func (g *gathering) release() {
 	g.raws = nil
 }
 
-// findWays lists where columns may be, the cheapest first. Members that are said
-// to lack theirs come last.
+// outsideCost puts nodes that are not in the view behind all that are, before
+// members that said that they lack theirs.
+const outsideCost = time.Hour / 2
+
+// findWays lists where columns may be, the cheapest first. Nodes outside the
+// view come late, members that are said to lack theirs last.
 func (g *gathering) findWays(rec *catalog.Record) {
 	name, self := g.r.name(), g.s.ring.Self()
 	members := g.s.ring.Members()
@@ -97,7 +102,7 @@ func (g *gathering) findWays(rec *catalog.Record) {
 				continue
 			}
 		case !slices.Contains(members, id):
-			continue
+			w.cost = outsideCost
 		case places.lacks[id][name]:
 			w.cost = time.Hour
 		default:

@@ -58,7 +58,7 @@ func (s *Store) openStriped(ctx context.Context, bucket, key string, rec *catalo
 		return &Object{Info: s.infoOf(bucket, key, rec), Body: fileBody{f}}, nil
 	}
 	if layoutOf(rec).Windows() == 1 {
-		if body, ok := s.windows.peek(windowKey{rec.Body, 0}); ok {
+		if body, ok := s.windows.keep(windowKey{rec.Body, 0}); ok {
 			o := &memObject{}
 			o.Info = s.infoOf(bucket, key, rec)
 			o.mem.body = body
@@ -68,10 +68,13 @@ func (s *Store) openStriped(ctx context.Context, bucket, key string, rec *catalo
 	}
 	err := s.reachable(rec)
 	if err != nil {
-		// What others lacked a moment ago they may have by now. Before an object
-		// is refused they are asked.
+		// What others lacked a moment ago they may have by now, and who is not in
+		// the view may be up. Before an object is refused they are asked.
 		ctx, cancel := context.WithTimeout(ctx, askAgain)
-		s.poll(ctx)
+		s.askOutside(ctx, rec.Nodes)
+		if s.reachable(rec) != nil {
+			s.poll(ctx)
+		}
 		cancel()
 		err = s.reachable(rec)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"rain/ring"
 	"rain/store/catalog"
@@ -27,7 +28,7 @@ func (s *Store) Put(ctx context.Context, bucket, key string, body io.Reader, opt
 
 func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt PutOptions) (Info, bool, error) {
 	cond := catalog.Cond{IfAbsent: opt.IfAbsent, IfMatch: opt.IfMatch}
-	announced, err := s.checkPut(bucket, key, cond, opt)
+	announced, err := s.checkPut(ctx, bucket, key, cond, opt)
 	if err != nil {
 		return Info{}, false, err
 	}
@@ -51,7 +52,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt
 			return Info{}, false, err
 		}
 		rec.Size = int64(n)
-		rec.Sum, stored, err = s.placeSmall(ctx, members, bytes.Clone(head[:n]), announced)
+		rec.Sum, stored, err = s.placeSmall(ctx, bucket, members, bytes.Clone(head[:n]), announced)
 	} else {
 		stored, err = s.placeStriped(ctx, &rec, bucket, head, body, opt.Size, announced)
 	}
@@ -73,7 +74,7 @@ func (s *Store) put(ctx context.Context, bucket, key string, body io.Reader, opt
 }
 
 // checkPut finds what can be refused before the body comes.
-func (s *Store) checkPut(bucket, key string, cond catalog.Cond, opt PutOptions) (announced *catalog.Sum, err error) {
+func (s *Store) checkPut(ctx context.Context, bucket, key string, cond catalog.Cond, opt PutOptions) (announced *catalog.Sum, err error) {
 	if err := checkNames(bucket, key); err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (s *Store) checkPut(bucket, key string, cond catalog.Cond, opt PutOptions) 
 		}
 		announced = (*catalog.Sum)(b)
 	}
-	if err := s.ready(); err != nil {
+	if err := s.waitReady(ctx); err != nil {
 		return nil, err
 	}
 	// What this member has applied holds every op that was acknowledged, so a
@@ -114,7 +115,7 @@ func checkSize(got, want int64) error {
 }
 
 // placeSmall brings a body in memory to the disks of the members.
-func (s *Store) placeSmall(ctx context.Context, members []ring.NodeID, body []byte, announced *catalog.Sum) (catalog.Sum, int, error) {
+func (s *Store) placeSmall(ctx context.Context, bucket string, members []ring.NodeID, body []byte, announced *catalog.Sum) (catalog.Sum, int, error) {
 	if int64(len(body)) > s.cfg.MaxObject {
 		return catalog.Sum{}, 0, s.tooLarge()
 	}
@@ -122,12 +123,17 @@ func (s *Store) placeSmall(ctx context.Context, members []ring.NodeID, body []by
 	if announced != nil && *announced != sum {
 		return sum, 0, fmt.Errorf("body has sha256 %s, announced was %s: %w", sum, announced, ErrBadBody)
 	}
+	demand := s.demand(bucket)
+	if err := promise(bucket, demand, len(union(s.storage(), members)), 1, len(members)); err != nil {
+		return sum, 0, err
+	}
 	f := s.newFanout(ctx)
 	defer f.close()
+	f.least = 1 + demand
 	f.start(members, func(ctx context.Context, m ring.NodeID) error { return s.sendSmall(ctx, m, sum, body) })
 	f.run(s.ring.Self(), func() error { return s.saveBytes(sum, body) })
 	if err := f.wait(ctx); err != nil {
-		return sum, 0, err
+		return sum, 0, unkept(bucket, demand, err)
 	}
 	s.noteLeftOut(catalog.Record{Sum: sum, Size: int64(len(body))}.Derive(), f)
 	return sum, len(f.acked), nil
@@ -212,6 +218,13 @@ func (s *Store) propose(ctx context.Context, op []byte) (catalog.Result, error) 
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ProposeTimeout)
 	defer cancel()
 	b, err := s.ring.Propose(ctx, op)
+	for end := time.Now().Add(s.cfg.PeerStall); errors.Is(err, ring.ErrNotPrimary) && time.Now().Before(end); {
+		// Nothing has happened yet; the token may be back in a moment.
+		if !rest(ctx, viewPoll) {
+			break
+		}
+		b, err = s.ring.Propose(ctx, op)
+	}
 	if err != nil {
 		return catalog.Result{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

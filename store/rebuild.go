@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"rain/store/array"
 	"rain/store/catalog"
@@ -15,7 +16,12 @@ import (
 // rebuild makes a piece of a striped body anew: its good units from this disk,
 // the others from k other columns.
 func (s *Store) rebuild(ctx context.Context, p piece, pace *pacer) error {
-	l, column := layoutOf(p.rec), p.rec.Column(s.ring.Self())
+	return s.rebuildColumn(ctx, p, p.rec.Column(s.ring.Self()), pace)
+}
+
+// rebuildColumn writes a column of a part to this disk, whosever it is.
+func (s *Store) rebuildColumn(ctx context.Context, p piece, column int, pace *pacer) error {
+	l := layoutOf(p.rec)
 	if err := s.disk.room(p.size); err != nil {
 		return err
 	}
@@ -112,7 +118,8 @@ func (s *Store) symbolHere(name catalog.Sum) (*os.File, *local, symbol.Info, err
 	return f, l, i, nil
 }
 
-// reachable is nil if k columns of each part of the body may be had now.
+// reachable is nil if k columns of each part of the body may be had now: from
+// this disk, from members, and from others that said so a moment ago.
 func (s *Store) reachable(rec *catalog.Record) error {
 	places, members := s.places.Load(), s.ring.Members()
 	for part := range layoutOf(rec).Parts() {
@@ -124,10 +131,8 @@ func (s *Store) reachable(rec *catalog.Record) error {
 				}
 				continue
 			}
-			for _, m := range members {
-				if m == id && !places.lacks[id][name] {
-					n++
-				}
+			if slices.Contains(members, id) && !places.lacks[id][name] || s.outside.has(id, name) {
+				n++
 			}
 		}
 		if n < int(rec.K) {

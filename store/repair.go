@@ -51,6 +51,9 @@ func (s *Store) repairLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if s.retryAll.Swap(false) {
+			clear(later)
+		}
 		for s.repairSome(ctx, pace, later) {
 		}
 	}
@@ -162,27 +165,26 @@ func (s *Store) removeOrphans(ctx context.Context, g *orphanGuard) {
 	if !g.mayRemove(now, s.ring.Ready() == nil, grace) {
 		return
 	}
-	before := now.Add(-grace)
-	for _, sum := range s.bodies.orphans(before) {
-		if ctx.Err() != nil {
-			return
-		}
-		s.removeOrphan(ctx, sum, before)
+	if _, _, err := s.collect(ctx, now.Add(-grace)); err != nil && ctx.Err() == nil {
+		s.log.LogAttrs(ctx, slog.LevelInfo, "orphans stay for now", slog.Any("error", err))
 	}
 }
 
-func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.Time) {
+// removeOrphan reports whether the piece was an orphan since before then, and is
+// gone.
+func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.Time) bool {
 	// The lock keeps a put from giving the file its name between the two steps.
 	mu := s.disk.shard(sum)
 	mu.Lock()
 	defer mu.Unlock()
 	if !s.bodies.dropOrphan(sum, before) {
-		return
+		return false
 	}
 	if err := s.disk.fs.remove(s.disk.path(sum)); err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "orphan not removed; the next start finds it again",
 			slog.String("piece", sum.String()), slog.Any("error", err))
 	}
+	return true
 }
 
 // scrubLoop reads all bodies slowly and gives up those that went bad.

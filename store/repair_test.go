@@ -272,7 +272,14 @@ func TestOrphans(t *testing.T) {
 	if !exists(a) {
 		t.Fatal("a reader had just asked for it")
 	}
-	later(20 * time.Minute)
+	later(20 * time.Hour)
+	if !exists(a) {
+		t.Fatal("a body that is open was collected")
+	}
+	if err := o.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	later(time.Second)
 	if exists(a) || !exists(b) {
 		t.Fatalf("after the grace: orphan there %v, needed body there %v", exists(a), exists(b))
 	}

@@ -48,7 +48,7 @@ func (s *Store) outdated(bucket string, rec *catalog.Record) bool {
 	if rec.Size <= smallBody {
 		return false
 	}
-	all := s.ring.Storage()
+	all := s.storage()
 	g := s.codeFor(bucket, len(all))
 	return array.Geometry{N: int(rec.N), K: int(rec.K), Unit: int(rec.Unit)} != g || slices.ContainsFunc(rec.Nodes, func(id ring.NodeID) bool { return !slices.Contains(all, id) })
 }

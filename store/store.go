@@ -37,9 +37,10 @@ type Store struct {
 	speeds  *speeds
 	codes   sync.Map     // [2]int -> array.Code
 	blocks  sync.Pool    // of *block
-	raws    [2]sync.Pool // of *[]byte
+	raws    [3]sync.Pool // of *[]byte
 
 	places  atomic.Pointer[places]
+	outside outside
 	flights map[catalog.Sum]*flight
 	// flightMu guards flights.
 	flightMu   sync.Mutex
@@ -47,6 +48,13 @@ type Store struct {
 	verifySoon chan catalog.Sum
 	repairNow  chan struct{}
 	pollNow    chan struct{}
+
+	moveNow  chan struct{}
+	moving   mover
+	away     absences
+	pins     *pins
+	jobs     *jobs
+	retryAll atomic.Bool // the repair forgets what failed lately
 
 	puts, putFailures, checksumFailures, repaired, hedges atomic.Int64
 }
@@ -64,16 +72,20 @@ func newStore(cfg Config, deps Deps, log *slog.Logger, fsys filesystem, now func
 	s := &Store{
 		cfg: cfg, ring: deps.Ring, peers: deps.Peers, log: log, now: now,
 		cache:      newCache(cfg.CacheBytes),
-		windows:    newWindowCache(cfg.WindowBytes),
 		decoded:    newDecodedFiles(cfg.DecodedBytes),
 		speeds:     newSpeeds(),
 		flights:    map[catalog.Sum]*flight{},
 		verifySoon: make(chan catalog.Sum, 64),
 		repairNow:  make(chan struct{}, 1),
 		pollNow:    make(chan struct{}, 1),
+		moveNow:    make(chan struct{}, 1),
+		pins:       newPins(),
+		jobs:       newJobs(),
 	}
+	s.windows = newWindowCache(cfg.WindowBytes, s.freeRaw)
 	s.places.Store(&places{})
 	s.table = catalog.New(func(c catalog.Change) {
+		s.pins.change(c)
 		if s.bodies.change(c) {
 			s.kickRepair()
 		}
@@ -89,6 +101,7 @@ func newStore(cfg Config, deps Deps, log *slog.Logger, fsys filesystem, now func
 	deps.Services.Handle(servicePut, s.handlePut)
 	deps.Services.Handle(serviceGet, s.handleGet)
 	deps.Services.Handle(serviceLack, s.handleLack)
+	deps.Services.Handle(serviceCare, s.handleCare)
 	return s, nil
 }
 
@@ -135,6 +148,7 @@ func (r rider) View(_ uint64, v ring.View, _ ring.Instant) {
 	r.s.speeds.keep(in)
 	kick(r.s.pollNow)
 	kick(r.s.repairNow)
+	kick(r.s.moveNow)
 }
 
 func kick(c chan struct{}) {
@@ -151,6 +165,17 @@ func (s *Store) ready() error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
+}
+
+// waitReady gives the ring PeerStall to come back: on a busy machine a node is
+// without a lease for moments, and its clients need not see that.
+func (s *Store) waitReady(ctx context.Context) error {
+	end := time.Now().Add(s.cfg.PeerStall)
+	err := s.ready()
+	for err != nil && time.Now().Before(end) && rest(ctx, viewPoll) {
+		err = s.ready()
+	}
+	return err
 }
 
 func checkNames(bucket, key string) error {
@@ -238,24 +263,7 @@ func (s *Store) CreateBucket(ctx context.Context, name string) (created bool, er
 
 // CreateBucketCode makes a bucket whose larger objects have that code.
 func (s *Store) CreateBucketCode(ctx context.Context, name string, c Code) (created bool, err error) {
-	if err := checkCode(c.N, c.K); err != nil {
-		return false, err
-	}
-	op, err := catalog.EncodeBucket(name, uint16(c.N), uint16(c.K))
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrBadName, err)
-	}
-	if s.table.Now().HasBucket(name) {
-		return false, nil // buckets never go
-	}
-	if err := s.ready(); err != nil {
-		return false, fmt.Errorf("store: make bucket %s: %w", name, err)
-	}
-	res, err := s.propose(ctx, op)
-	if err != nil {
-		return false, fmt.Errorf("store: make bucket %s: %w", name, err)
-	}
-	return res.Outcome == catalog.Created, nil
+	return s.MakeBucket(ctx, name, BucketSpec{Code: c})
 }
 
 // Buckets are the names of the users' buckets, ascending.
@@ -302,6 +310,8 @@ type Status struct {
 	StoredBytes      int64 // of their bodies, each counted once
 	Missing          int   // bodies and symbols that this node should have and lacks
 	MissingBytes     int64
+	Moving           int           // of Missing: symbols to be taken over from nodes that left or stay away
+	RepairLeftBytes  int64         // that are still to be written here: what is missing and what is taken over
 	RepairETA        time.Duration // at the allowed rate
 	Disk             DiskState
 	ChecksumFailures int64
@@ -315,10 +325,11 @@ type Status struct {
 func (s *Store) Status() Status {
 	v := s.table.Now()
 	_, n, size := s.bodies.lacks(0, nil)
+	moving, left := int(s.moving.columns.Load()), s.moving.bytes.Load()
 	return Status{
 		Objects: v.Objects(), Bytes: v.Size(), StoredBytes: v.StoredBytes(),
-		Missing: n, MissingBytes: size,
-		RepairETA:        time.Duration(float64(s.bodies.repairBytes()) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
+		Missing: n + moving, MissingBytes: size, Moving: moving, RepairLeftBytes: size + left,
+		RepairETA:        time.Duration(float64(s.bodies.repairBytes()+left) / float64(s.cfg.RepairBytesPerSecond) * float64(time.Second)),
 		Disk:             s.disk.status(),
 		ChecksumFailures: s.checksumFailures.Load(), RepairedBytes: s.repaired.Load(),
 		Puts: s.puts.Load(), PutFailures: s.putFailures.Load(),
@@ -334,7 +345,7 @@ func (s *Store) Missing() int { return int(s.bodies.lacking.Load()) }
 // they lack.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.scrubLoop, s.verifyLoop, s.pollLoop, s.decodeLoop} {
+	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.scrubLoop, s.verifyLoop, s.pollLoop, s.decodeLoop, s.moveLoop, s.checkLoop, s.rewriteLoop} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

@@ -33,6 +33,7 @@ type stripedBody struct {
 	ctx    context.Context // until Close
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // of the loads ahead
+	unpin  func()         // its symbols may be collected
 
 	mu   sync.Mutex
 	ends [runs]int64 // where the last reads ended
@@ -42,6 +43,8 @@ type stripedBody struct {
 func (s *Store) newStripedBody(rec *catalog.Record) *stripedBody {
 	b := &stripedBody{s: s, rec: rec, l: layoutOf(rec)}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	s.pins.add(rec)
+	b.unpin = sync.OnceFunc(func() { s.pins.drop(rec.Body) })
 	return b
 }
 
@@ -50,7 +53,7 @@ func (b *stripedBody) Bytes() []byte {
 	if b.l.Windows() > 1 {
 		return nil
 	}
-	data, _ := b.s.windows.peek(windowKey{b.rec.Body, 0})
+	data, _ := b.s.windows.keep(windowKey{b.rec.Body, 0})
 	return data
 }
 
@@ -60,6 +63,7 @@ func (b *stripedBody) File() *os.File { return nil }
 func (b *stripedBody) Close() error {
 	b.cancel(os.ErrClosed)
 	b.wg.Wait()
+	b.unpin()
 	return nil
 }
 
@@ -113,31 +117,37 @@ func (b *stripedBody) ReadAt(p []byte, off int64) (int, error) {
 
 // readWindow fills p from a window on.
 func (b *stripedBody) readWindow(p []byte, w, from int64, sequential bool) error {
-	data, ok := b.s.windows.peek(windowKey{b.rec.Body, w})
-	if !ok && !sequential && 2*int64(len(p)) < b.l.WindowBlocks()*b.l.Block() {
+	win := b.s.windows.peek(windowKey{b.rec.Body, w})
+	if win == nil && !sequential && 2*int64(len(p)) < b.l.WindowBlocks()*b.l.Block() {
 		return b.readSome(p, w*b.l.WindowBlocks()*b.l.Block()+from)
 	}
-	if !ok {
+	if win == nil {
 		var err error
-		if data, err = b.window(w); err != nil {
+		if win, err = b.window(w); err != nil {
 			return err
 		}
 	}
-	copy(p, data[from:])
+	defer b.s.windows.put(win)
+	copy(p, win.data[from:])
 	return nil
 }
 
-func (b *stripedBody) window(w int64) ([]byte, error) {
+// window loads a window, or waits for who does. It goes back by windows.put.
+func (b *stripedBody) window(w int64) (*window, error) {
 	return b.s.windows.get(b.ctx, windowKey{b.rec.Body, w}, func() ([]byte, error) { return b.s.loadWindow(b.ctx, b.rec, b.l, w) })
 }
 
 // ahead loads the windows after w, in the background.
 func (b *stripedBody) ahead(w int64) {
 	for next := w + 1; next <= w+readAhead && next < b.l.Windows(); next++ {
-		if b.s.windows.coming(windowKey{b.rec.Body, next}) {
+		if !b.s.windows.worthwhile(windowKey{b.rec.Body, next}) {
 			continue
 		}
-		b.wg.Go(func() { _, _ = b.window(next) }) // who needs it will see the fault
+		b.wg.Go(func() {
+			if win, err := b.window(next); err == nil { // else who needs it will see the fault
+				b.s.windows.put(win)
+			}
+		})
 	}
 }
 
@@ -153,7 +163,7 @@ func (s *Store) loadWindow(ctx context.Context, rec *catalog.Record, l array.Lay
 		return nil, err
 	}
 	defer g.release()
-	data := make([]byte, min(end*l.Block(), l.Size)-first*l.Block())
+	data := s.raw(min(end*l.Block(), l.Size) - first*l.Block())
 	rest := data
 	for i, units := range g.units {
 		n := l.BlockLen(first + int64(i))

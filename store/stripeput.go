@@ -73,7 +73,7 @@ func (s *Store) codeFor(bucket string, nodes int) array.Geometry {
 // chooseCode says how a new object of a bucket is coded and on which nodes of
 // the layout its columns belong.
 func (s *Store) chooseCode(bucket string, seed []byte) (array.Geometry, []ring.NodeID, error) {
-	all := s.ring.Storage()
+	all := s.storage()
 	g := s.codeFor(bucket, len(all))
 	if err := g.Check(); err != nil {
 		return g, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -88,6 +88,9 @@ func (s *Store) chooseCode(bucket string, seed []byte) (array.Geometry, []ring.N
 		if slices.Contains(nodes, m) {
 			living++
 		}
+	}
+	if err := promise(bucket, s.demand(bucket), g.N, g.K, living); err != nil {
+		return g, nil, err
 	}
 	if living < g.K {
 		return g, nil, fmt.Errorf("%w: %d of its %d nodes are up, at least %d must take their symbols; bring nodes back", ErrUnavailable, living, g.N, g.K)
@@ -108,7 +111,7 @@ func (s *Store) placeStriped(ctx context.Context, rec *catalog.Record, bucket st
 	}
 	f := s.newFanout(ctx)
 	defer f.close()
-	f.among, f.least = nodes, code.K
+	f.among, f.least = nodes, code.K+s.demand(bucket)
 	p := &stripePut{s: s, f: f, code: code, coder: coder, nodes: nodes, early: columnEnd{size: max(size, 0)}}
 	body, err := p.learn(io.MultiReader(bytes.NewReader(head), rest), announced)
 	if err != nil {
@@ -128,7 +131,7 @@ func (s *Store) placeStriped(ctx context.Context, rec *catalog.Record, bucket st
 		close(k.ch)
 	}
 	if err := f.wait(ctx); err != nil {
-		return 0, err
+		return 0, unkept(bucket, s.demand(bucket), err)
 	}
 	s.noteLeftOut(rec.Derive(), f)
 	return len(f.acked), nil

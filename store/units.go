@@ -38,9 +38,13 @@ func (s *Store) freeRaw(b []byte) {
 	}
 }
 
-// rawsOf keeps buffers of single units apart from those of windows.
+// rawsOf keeps buffers of single units, of a column's part of a window, and of
+// windows apart: none of them waits in vain for one that is large enough.
 func (s *Store) rawsOf(n int64) *sync.Pool {
-	if n > 2*array.DefaultUnit {
+	switch {
+	case n > 3<<18:
+		return &s.raws[2]
+	case n > 2*array.DefaultUnit:
 		return &s.raws[1]
 	}
 	return &s.raws[0]

@@ -2,7 +2,7 @@
 //
 // Below /video/NAME/ on every virtual address and every node: the player page,
 // index.m3u8 (master playlist), media.m3u8, init.mp4, seg-N.m4s, film.mp4 (with
-// ranges), poster.jpg, captions.vtt, film.json (facts, and the other addresses
+// ranges), poster.jpg, captions[.LANGUAGE].vtt, film.json (facts, and the other addresses
 // at which the same film is found). /video/ lists the films.
 //
 // Guarantees: a film is there whole or not at all, for all nodes at once; it was

@@ -142,8 +142,11 @@ func (r reply) film(ctx context.Context, name, what string) error {
 		return r.stored(ctx, e.Key, "video/mp4")
 	case "poster.jpg":
 		return r.stored(ctx, name+"/poster", "image/jpeg")
-	case "captions.vtt":
-		return r.stored(ctx, name+"/captions", "text/vtt; charset=utf-8")
+	}
+	if l, ok := strings.CutSuffix(what, ".vtt"); ok {
+		if l, ok := language(l); ok {
+			return r.stored(ctx, name+"/"+captionsOf(l), "text/vtt; charset=utf-8")
+		}
 	}
 	if n, ok := segmentNumber(what); ok && n < x.Segments() {
 		return r.segment(ctx, e, n)
@@ -243,7 +246,7 @@ func (r reply) facts(ctx context.Context, name string) error {
 		Segments  int      `json:"segments"`
 		LongestS  float64  `json:"longest_s"`
 		Poster    bool     `json:"poster"`
-		Captions  bool     `json:"captions"`
+		Captions  []string `json:"captions"` // languages; "": not named
 	}{1, name, append([]string{}, r.hosts()...), f.Tag(), float64(f.DurationMS) / 1000, f.Video.Width, f.Video.Height, f.Video.FrameRate, f.Average,
 		f.Segments(), f.Longest(), f.Poster, f.Captions})
 	if err != nil {

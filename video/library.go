@@ -25,7 +25,7 @@ type Film struct {
 	Stored   int
 	Survives int
 	Poster   bool
-	Captions bool
+	Captions []string // their languages; "": not named
 }
 
 // entry is the index object of a film.
@@ -213,9 +213,8 @@ func (s *Server) Film(ctx context.Context, name string) (Film, error) {
 	}
 	_, err = s.deps.Content.Stat(Bucket, name+"/poster")
 	f.Poster = err == nil
-	_, err = s.deps.Content.Stat(Bucket, name+"/captions")
-	f.Captions = err == nil
-	return f, nil
+	f.Captions, err = s.languages(ctx, name)
+	return f, err
 }
 
 // Films lists all films, by name.
@@ -270,7 +269,8 @@ func (s *Server) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Attach gives a film its poster (a JPEG picture) or its captions (WebVTT).
+// Attach gives a film its "poster" (a JPEG picture), its "captions" (WebVTT), or
+// those of one language, such as "captions.de".
 func (s *Server) Attach(ctx context.Context, name, what string, body io.Reader) error {
 	if _, err := s.find(ctx, name); err != nil {
 		return err
@@ -280,12 +280,15 @@ func (s *Server) Attach(ctx context.Context, name, what string, body io.Reader) 
 		return fmt.Errorf("video: %s of %s: %w", what, name, err)
 	}
 	kind := ""
+	_, captions := language(what)
 	switch {
+	case !captions && what != "poster":
+		return fmt.Errorf("video: %s: %w: %.60q; attach poster, captions or captions.LANGUAGE, such as captions.de", name, ErrBadExtra, what)
 	case len(raw) > MaxExtra:
 		return fmt.Errorf("video: %s of %s: %w: more than %d bytes", what, name, ErrBadExtra, MaxExtra)
 	case what == "poster" && bytes.HasPrefix(raw, []byte("\xff\xd8\xff")):
 		kind = "image/jpeg"
-	case what == "captions" && bytes.HasPrefix(bytes.TrimPrefix(raw, []byte("\ufeff")), []byte("WEBVTT")):
+	case captions && bytes.HasPrefix(bytes.TrimPrefix(raw, []byte("\ufeff")), []byte("WEBVTT")):
 		kind = "text/vtt; charset=utf-8"
 	case what == "poster":
 		return fmt.Errorf("video: poster of %s: %w: a JPEG picture is wanted", name, ErrBadExtra)

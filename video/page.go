@@ -92,14 +92,17 @@ func (r reply) asset(name string) error {
 	return httpfile.Serve(r.RequestCtx, f, nil, nil)
 }
 
-// playerPage needs the built player; plainPage does without.
-var (
-	playerPage = template.Must(template.New("player").Parse(`<!doctype html>
+// pageTop is how every page begins.
+const pageTop = `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Name}} - RAIN</title>
+`
+
+// playerPage needs the built player; plainPage does without.
+var (
+	playerPage = template.Must(template.New("player").Parse(pageTop + `<title>{{.Name}} - RAIN</title>
 <link rel="icon" href="/video/-/icon.svg">
 <link rel="stylesheet" href="/video/-/player.css?v={{.CSS}}">
 <script type="module" async src="/video/-/player.js?v={{.JS}}"></script>
@@ -118,12 +121,7 @@ var (
 </body>
 </html>
 `))
-	plainPage = template.Must(template.New("plain").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Name}} - RAIN</title>
+	plainPage = template.Must(template.New("plain").Parse(pageTop + `<title>{{.Name}} - RAIN</title>
 </head>
 <body>
 <h1>{{.Name}}</h1>
@@ -132,12 +130,7 @@ var (
 </body>
 </html>
 `))
-	listPage = template.Must(template.New("list").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Films - RAIN</title>
+	listPage = template.Must(template.New("list").Parse(pageTop + `<title>Films - RAIN</title>
 {{if .CSS}}<link rel="stylesheet" href="/video/-/player.css?v={{.CSS}}">{{end}}
 </head>
 <body>

@@ -54,6 +54,12 @@ function show(film, hls) {
 
 function seek(t) { if (Number.isFinite(video.duration)) video.currentTime = Math.max(0, Math.min(video.duration - 0.1, t)) }
 
+// nextCaptions shows the first track, then the next one, and after the last none.
+function nextCaptions() {
+  const all = [...video.textTracks], now = all.findIndex(t => t.mode === 'showing')
+  all.forEach((t, i) => { t.mode = i === now + 1 ? 'showing' : 'disabled' })
+}
+
 function keys(e) {
   if (e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT|BUTTON|A)$/.test(e.target.tagName)) return
   const k = e.key
@@ -65,7 +71,7 @@ function keys(e) {
   else if (k === 'Home') seek(0)
   else if (k === 'End') seek(video.duration)
   else if (k === 'm') video.muted = !video.muted
-  else if (k === 'c') for (const t of video.textTracks) t.mode = t.mode === 'showing' ? 'hidden' : 'showing'
+  else if (k === 'c') nextCaptions()
   else if (k === 'f') document.fullscreenElement ? document.exitFullscreen() : (video.requestFullscreen?.() ?? video.webkitEnterFullscreen?.())
   else if (/^[0-9]$/.test(k)) seek(video.duration * Number(k) / 10)
   else return
@@ -120,9 +126,10 @@ async function main() {
   const film = JSON.parse(new TextDecoder().decode(body))
   sources.add(film.hosts)
   if (film.poster) video.poster = 'poster.jpg'
-  if (film.captions) {
+  for (const lang of film.captions) {
     const t = document.createElement('track')
-    Object.assign(t, { kind: 'captions', label: 'Captions', srclang: 'en', src: 'captions.vtt' })
+    const label = lang ? new Intl.DisplayNames([lang], { type: 'language' }).of(lang) : 'Captions'
+    Object.assign(t, { kind: 'captions', label, srclang: lang || 'und', src: lang ? `captions.${lang}.vtt` : 'captions.vtt' })
     video.append(t)
   }
   timeline(film)

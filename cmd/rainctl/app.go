@@ -39,6 +39,8 @@ type grammar struct {
 	Rm       rmCmd       `cmd:"" help:"Delete an object."`
 	Ls       lsCmd       `cmd:"" help:"List buckets or objects."`
 	Bucket   bucketCmd   `cmd:"" help:"Buckets."`
+	Layout   layoutCmd   `cmd:"" help:"The storage nodes: where striped objects lie."`
+	Store    storeCmd    `cmd:"" help:"Check and repair what is stored, on all nodes."`
 	Site     siteCmd     `cmd:"" help:"Publish websites."`
 	Video    videoCmd    `cmd:"" help:"Films."`
 	Fault    faultCmd    `cmd:"" help:"Make things fail, where the nodes allow it."`

@@ -66,15 +66,11 @@ func (p *putCmd) Run(a *app) error {
 	if p.Src == "-" {
 		body = io.MultiReader(a.stdin) // hides Seek: a pipe can be read only once
 	} else {
-		f, err := os.Open(p.Src)
-		if err != nil {
-			return &cli.Error{Exit: cli.BadInput, Err: err}
-		}
-		defer f.Close()
-		info, err := f.Stat()
+		f, info, err := openFile(p.Src)
 		if err != nil {
 			return err
 		}
+		defer f.Close()
 		if info.Mode().IsRegular() {
 			body, length = f, info.Size()
 		} else {
@@ -257,38 +253,6 @@ func (l *lsCmd) Run(a *app) error {
 		_ = t.Flush() // w is a buffer
 		if all.Next != "" {
 			fmt.Fprintf(w, "more with --after %s\n", safe(all.Next))
-		}
-	})
-}
-
-type bucketCmd struct {
-	Create bucketCreateCmd `cmd:"" help:"Make a bucket."`
-}
-
-type bucketCreateCmd struct {
-	Name string `arg:"" help:"Name of the bucket."`
-	Code string `placeholder:"N,K" default:"auto" help:"Array code of the bucket; only auto, by the number of nodes."`
-}
-
-func (b *bucketCreateCmd) Run(a *app) error {
-	if b.Code != "auto" {
-		return usage("--code %s: this version chooses the code by the number of nodes; leave --code out", b.Code)
-	}
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	created, err := c.CreateBucket(a.ctx, b.Name)
-	if err != nil {
-		return err
-	}
-	v := admin.BucketAnswer{API: cli.API, Bucket: b.Name, Created: created}
-	return a.print(v, func(w io.Writer) {
-		if created {
-			fmt.Fprintf(w, "made bucket %s\n", safe(b.Name))
-		} else {
-			fmt.Fprintf(w, "bucket %s was there\n", safe(b.Name))
 		}
 	})
 }

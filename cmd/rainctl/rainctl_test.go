@@ -92,7 +92,7 @@ func TestExitCodes(t *testing.T) {
 		{0, "status"}, {0, "links"}, {0, "version"}, {0, "stat b/good"}, {0, "--help"}, {0, "watch --help"},
 		{10, "status --check"},
 		{2, ""}, {2, "nonsense"}, {2, "stat"}, {2, "stat nokey"}, {2, "--timeout -1s status"}, {2, "status --frobnicate"},
-		{2, "put - b/k --if-match a --if-absent"}, {2, "watch ftp://x/"}, {2, "fault cut n1 n1"}, {2, "bucket create b --code 6,4"},
+		{2, "put - b/k --if-match a --if-absent"}, {2, "watch ftp://x/"}, {2, "fault cut n1 n1"}, {2, "bucket create b --code 2,3"}, {3, "bucket create 422 --code 6,4"}, {2, "layout replace n1"}, {6, "bucket create 412 --min-survives 2"},
 		{3, "--cluster /nonexistent/demo.json status"}, {3, "rm b/400"}, {3, "rm b/422"}, {3, "put /nonexistent/file b/k"},
 		{4, "stat b/404"}, {4, "node drain n9"}, {4, "--get vips.3.holder status"},
 		{5, "rm b/503"}, {5, "--admin " + dead + " status"},

@@ -87,7 +87,7 @@ func showRest(w io.Writer, st admin.Status) {
 	fmt.Fprintf(w, "\nsafe to lose: %s (addresses survive %d at once, %s)\n", may, st.Tolerance.Ring, data)
 	fmt.Fprintf(w, "store: %d objects, %s, disk %s", st.Store.Objects, size(st.Store.StoredBytes), safe(st.Store.Disk))
 	if n := st.Store.MissingSymbols; n > 0 {
-		fmt.Fprintf(w, ", %d symbols missing, about %d s of repair left", n, st.Store.RepairETAS)
+		fmt.Fprintf(w, ", %d symbols missing, %s and about %d s of repair left", n, size(st.Store.RepairLeft), st.Store.RepairETAS)
 	}
 	fmt.Fprintf(w, "\nqueue: %d running, %d claimed from dead nodes; streams: %d\n", st.Queue.Length, st.Queue.Claimed, len(st.Streams))
 	for _, x := range st.Warnings {

@@ -25,10 +25,10 @@ type videoCmd struct {
 }
 
 type videoAddCmd struct {
-	File     string `arg:"" name:"file.mp4" help:"The film."`
-	Name     string `placeholder:"N" help:"Its name; else that of the file."`
-	Poster   string `placeholder:"FILE.jpg" help:"Its poster; else one is made by ffmpeg, if that is installed."`
-	Captions string `placeholder:"FILE.vtt" help:"Its captions, as WebVTT."`
+	File     string   `arg:"" name:"file.mp4" help:"The film."`
+	Name     string   `placeholder:"N" help:"Its name; else that of the file."`
+	Poster   string   `placeholder:"FILE.jpg" help:"Its poster; else one is made by ffmpeg, if that is installed."`
+	Captions []string `placeholder:"[LANG=]FILE.vtt" sep:"none" help:"Captions, as WebVTT; once for each language, such as de=FILE.vtt."`
 }
 
 func (v *videoAddCmd) Run(a *app) error {
@@ -39,15 +39,11 @@ func (v *videoAddCmd) Run(a *app) error {
 	if err := video.CheckName(name); err != nil {
 		return &cli.Error{Exit: cli.BadInput, Code: "bad_name", Hint: "give it one with --name", Err: err}
 	}
-	f, err := os.Open(v.File)
-	if err != nil {
-		return &cli.Error{Exit: cli.BadInput, Err: err}
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	f, st, err := openFile(v.File)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	if !st.Mode().IsRegular() {
 		return cli.New(cli.BadInput, "", "", "%s is not a regular file", v.File)
 	}
@@ -80,7 +76,11 @@ func (v *videoAddCmd) Run(a *app) error {
 		if err := c.AttachVideo(a.ctx, name, e.what, bytes.NewReader(e.body), int64(len(e.body))); err != nil {
 			return fmt.Errorf("the film is stored, its %s is not: %w", e.what, err)
 		}
-		out.Poster, out.Captions = out.Poster || e.what == "poster", out.Captions || e.what == "captions"
+	}
+	if len(extras) > 0 {
+		if out, err = c.Video(a.ctx, name); err != nil {
+			return err
+		}
 	}
 	return a.print(out, func(w io.Writer) { describeFilm(w, out.Video) })
 }
@@ -106,12 +106,16 @@ type extra struct {
 
 // extras are the poster and the captions, if there are any.
 func (v *videoAddCmd) extras(a *app, length time.Duration) (out []extra, err error) {
-	if v.Captions != "" {
-		b, err := os.ReadFile(v.Captions)
+	for _, given := range v.Captions {
+		what, file := "captions", given
+		if lang, path, ok := strings.Cut(given, "="); ok && !strings.ContainsAny(lang, "/\\") {
+			what, file = "captions."+lang, path
+		}
+		b, err := os.ReadFile(file)
 		if err != nil {
 			return nil, &cli.Error{Exit: cli.BadInput, Err: err}
 		}
-		out = append(out, extra{"captions", b})
+		out = append(out, extra{what, b})
 	}
 	var poster []byte
 	if v.Poster != "" {
@@ -160,11 +164,25 @@ func describeFilm(w io.Writer, v admin.Video) {
 		{"film", safe(v.Name)}, {"path", safe(v.Path)}, {"length", filmTime(v.DurationMS)},
 		{"picture", fmt.Sprintf("%d x %d, %g a second, %s", v.Width, v.Height, v.FrameRate, v.VideoCodec)}, {"sound", audio},
 		{"size", fmt.Sprintf("%s, %d kbit/s", size(v.Size), v.AverageBits/1000)}, {"segments", v.Segments},
-		{"poster", v.Poster}, {"captions", v.Captions}, {"sha256", v.SHA256}, {"stored", v.Stored}, {"survives", v.Survives},
+		{"poster", v.Poster}, {"captions", captionsText(v.Captions)}, {"sha256", v.SHA256}, {"stored", v.Stored}, {"survives", v.Survives},
 	} {
 		fmt.Fprintf(t, "%s\t%v\n", l[0], l[1])
 	}
 	_ = t.Flush() // w is a buffer
+}
+
+func captionsText(languages []string) string {
+	if len(languages) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, l := range languages {
+		if l == "" {
+			l = "of no named language"
+		}
+		out = append(out, safe(l))
+	}
+	return strings.Join(out, ", ")
 }
 
 func filmTime(ms int64) string {

@@ -26,8 +26,10 @@ func TestVideoAdd(t *testing.T) {
 		got[r.Method+" "+r.URL.Path] = len(b)
 		mu.Unlock()
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/poster"), strings.HasSuffix(r.URL.Path, "/captions"), r.Method == "DELETE":
+		case strings.HasSuffix(r.URL.Path, "/poster"), strings.Contains(r.URL.Path, "/captions"), r.Method == "DELETE":
 			w.WriteHeader(204)
+		case r.Method == "GET" && strings.HasSuffix(r.URL.Path, "/x"):
+			_ = json.NewEncoder(w).Encode(admin.VideoAnswer{API: 1, Video: admin.Video{Name: "x", Poster: true, Captions: []string{"", "de"}}})
 		case r.Method == "GET":
 			_ = json.NewEncoder(w).Encode(admin.VideosAnswer{API: 1, Videos: []admin.Video{{Name: "a\x1bb", DurationMS: 3723400}}})
 		default:
@@ -50,10 +52,10 @@ func TestVideoAdd(t *testing.T) {
 	if r := ctl(t, "", nil, "--admin", s.URL, "video", "add", demoFilm, "--name", "a/b"); r.code != 3 {
 		t.Errorf("a bad name: %d %s", r.code, r.errOut)
 	}
-	if r := ctl(t, "", nil, "--admin", s.URL, "--json", "video", "add", demoFilm, "--name", "x", "--poster", poster, "--captions", captions); r.code != 0 || !strings.Contains(r.out, `"poster":true`) {
+	if r := ctl(t, "", nil, "--admin", s.URL, "--json", "video", "add", demoFilm, "--name", "x", "--poster", poster, "--captions", captions, "--captions", "de="+file("d.vtt", "WEBVTT\n\n")); r.code != 0 || !strings.Contains(r.out, `"poster":true,"captions":["","de"]`) {
 		t.Errorf("video add: %d %s%s", r.code, r.out, r.errOut)
 	}
-	for path, size := range map[string]int{"PUT /api/v1/videos/x": 2806588, "PUT /api/v1/videos/x/poster": 3, "PUT /api/v1/videos/x/captions": 7} {
+	for path, size := range map[string]int{"PUT /api/v1/videos/x": 2806588, "PUT /api/v1/videos/x/poster": 3, "PUT /api/v1/videos/x/captions": 7, "PUT /api/v1/videos/x/captions.de": 8} {
 		if got[path] != size {
 			t.Errorf("%s got %d bytes, want %d; all: %v", path, got[path], size, got)
 		}

@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,15 +30,14 @@ type Play struct {
 	Cluster   string `placeholder:"FILE" help:"A demo.json, or {\"admin\":[URL],\"token\":T}. Else $$RAIN_CLUSTER."`
 	Admin     string `placeholder:"URL,URL" help:"Admin addresses. Else $$RAIN_ADMIN."`
 	TokenFile string `placeholder:"FILE" help:"File with the admin token. Else $$RAIN_TOKEN holds the token itself."`
-	Quiet     bool   `help:"Don't print where each part came from."`
-	JSON      bool   `name:"json" help:"Print the outcome as JSON."`
+	Quiet     bool   `help:"Don't print where each block came from."`
+	JSON      bool   `name:"json" help:"Print where each block came from, and the outcome, as lines of JSON; on stderr if the film goes to stdout."`
 }
 
 const (
-	partBytes  = 256 << 10              // what is asked of one node at once
-	partsAhead = 4                      // how many parts are on their way
-	patience   = 700 * time.Millisecond // without a byte, before the next node is asked
-	giveUp     = 30 * time.Second       // without any node that has a part
+	partsAhead = 4               // how many parts are on their way
+	patience   = 3 * time.Second // without a byte, before a node is given up
+	giveUp     = 30 * time.Second
 )
 
 // outcome is what play tells in the end.
@@ -46,11 +46,10 @@ type outcome struct {
 	Film   string         `json:"film"`
 	Size   int64          `json:"size_bytes"`
 	SHA256 string         `json:"sha256"`
-	From   map[string]int `json:"parts_from"` // by node
+	From   map[string]int `json:"parts_from"` // reads by node
 }
 
-// Run reads the film part by part, each from another node in turn, and holds the
-// whole to its hash.
+// Run reads the film part by part and holds the whole to its hash.
 func (p *Play) Run(env *program.Env) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -63,75 +62,68 @@ func (p *Play) Run(env *program.Env) (err error) {
 	if err != nil {
 		return remote(err)
 	}
+	var from source = whole{c, v.Video}
+	if s, err := newStriped(ctx, c, v.Video); err != nil {
+		return remote(err)
+	} else if s != nil {
+		from = s
+	}
 	out, finish, err := p.open(ctx, env)
 	if err != nil {
 		return err
 	}
 	done := outcome{API: cli.API, Film: v.Name, Size: v.Size, SHA256: v.SHA256, From: map[string]int{}}
-	err = p.copy(ctx, env, c, v.Video, out, &done)
+	say := p.reporter(env)
+	err = copyParts(ctx, from, out, v.Video, func(got part) error {
+		for _, o := range got.from {
+			done.From[o.Node]++
+		}
+		return say(got)
+	})
 	if err = errors.Join(err, finish(err == nil)); err != nil {
 		return remote(err)
 	}
-	if p.JSON && p.To != "-" {
-		return cli.PrintJSON(env.Stdout, done)
+	return p.conclude(env, done)
+}
+
+// said is where what --json prints goes: stdout may be the film's.
+func (p *Play) said(env *program.Env) io.Writer {
+	if p.To == "-" {
+		return env.Stderr
+	}
+	return env.Stdout
+}
+
+// reporter tells where each part came from.
+func (p *Play) reporter(env *program.Env) func(part) error {
+	switch {
+	case p.Quiet:
+		return func(part) error { return nil }
+	case p.JSON:
+		return func(got part) error {
+			return cli.PrintJSON(p.said(env), partLine{cli.API, got.block, got.blocks, got.off, len(got.body), got.from})
+		}
+	}
+	return func(got part) error {
+		var list []string
+		for _, o := range got.from {
+			list = append(list, o.String())
+		}
+		_, err := fmt.Fprintf(env.Stderr, "blocks %5d-%-5d bytes %11d-%-11d %s\n", got.block, got.block+got.blocks-1, got.off, got.off+int64(len(got.body))-1, strings.Join(list, " "))
+		return err
+	}
+}
+
+func (p *Play) conclude(env *program.Env, done outcome) error {
+	if p.JSON {
+		return cli.PrintJSON(p.said(env), done)
 	}
 	var list []string
-	for node, n := range done.From {
-		list = append(list, fmt.Sprintf("%s %d", node, n))
+	for _, node := range slices.Sorted(maps.Keys(done.From)) {
+		list = append(list, fmt.Sprintf("%s %d", node, done.From[node]))
 	}
-	fmt.Fprintf(env.Stderr, "rainvideo: %s: %d bytes, sha256 as stored; parts from %s\n", v.Name, v.Size, strings.Join(list, ", "))
-	return nil
-}
-
-// part is a piece of the film on its way.
-type part struct {
-	off  int64
-	body []byte
-	from string
-	err  error
-}
-
-// copy writes the film to out, in order.
-func (p *Play) copy(ctx context.Context, env *program.Env, c *client.Client, v admin.Video, out io.Writer, done *outcome) error {
-	ctx, cancel := context.WithCancel(ctx)
-	queue := make(chan chan part, partsAhead)
-	ended := make(chan struct{})
-	go func() { // it ends with its queue or its context, and is waited for below
-		defer close(ended)
-		defer close(queue)
-		for off, n := int64(0), 0; off < v.Size; off, n = off+partBytes, n+1 {
-			one := make(chan part, 1)
-			select {
-			case queue <- one:
-			case <-ctx.Done():
-				return
-			}
-			go func() { one <- fetch(ctx, c, v, off, n) }() // bounded by the queue; ends with ctx
-		}
-	}()
-	defer func() {
-		cancel()
-		for one := range queue {
-			<-one
-		}
-		<-ended
-	}()
-	sum := sha256.New()
-	for one := range queue {
-		got := <-one
-		if got.err != nil {
-			return got.err
-		}
-		if !p.Quiet {
-			fmt.Fprintf(env.Stderr, "%9d-%9d  %s\n", got.off, got.off+int64(len(got.body))-1, got.from)
-		}
-		done.From[got.from]++
-		sum.Write(got.body)
-		if _, err := out.Write(got.body); err != nil {
-			return fmt.Errorf("rainvideo: write the film: %w", err)
-		}
-	}
-	return check(ctx, sum, v)
+	_, err := fmt.Fprintf(env.Stderr, "rainvideo: %s: %d bytes, sha256 as stored; reads from %s\n", done.Film, done.Size, strings.Join(list, ", "))
+	return err
 }
 
 func check(ctx context.Context, sum hash.Hash, v admin.Video) error {
@@ -142,23 +134,6 @@ func check(ctx context.Context, sum hash.Hash, v admin.Video) error {
 		return cli.New(cli.Failed, "wrong_hash", "try again; was it replaced meanwhile?", "rainvideo: %s has sha256 %s, stored was %s", v.Name, got, v.SHA256)
 	}
 	return nil
-}
-
-// fetch gets part n, from whichever node has it; it goes on while any answers.
-func fetch(ctx context.Context, c *client.Client, v admin.Video, off int64, n int) part {
-	out := part{off: off}
-	length := min(partBytes, v.Size-off)
-	for until := time.Now().Add(giveUp); ; {
-		out.body, out.from, out.err = c.ReadPart(ctx, v.Object, off, length, n, patience)
-		var e *client.Error
-		if out.err == nil || ctx.Err() != nil || time.Now().After(until) || errors.As(out.err, &e) && (e.Status == 404 || e.Status == 401) {
-			return out
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // open opens where the film goes; finish ends it, well or not.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -19,41 +21,79 @@ import (
 	"rain/cmd/internal/cli"
 	"rain/cmd/internal/program"
 	"rain/snow/admin"
+	"rain/store"
+	"rain/store/array"
+	"rain/store/symbol"
 )
 
-// nodes are admin addresses that have one film; a dead one cuts connections.
+// nodes are the admin addresses of a cluster that has one film, as columns of a
+// code (4,2); a dead one cuts connections, a frozen one never answers.
 type nodes struct {
-	film []byte
-	sum  string
-	dead [3]atomic.Bool
-	asks atomic.Int64
-	then func(asks int64) // called with each part that is asked for
+	film    []byte
+	sum     string
+	columns [4][]byte // the symbol files, without trailers
+	whole   bool      // the film is small: no columns
+	down    [4]atomic.Int32
+	asks    atomic.Int64
+	then    func(asks int64) // called with each symbol file that is asked for
+	urls    []string
 }
 
+const (
+	dead = iota + 1
+	frozen
+)
+
 func (n *nodes) start(t *testing.T) (urls string) {
-	var all []string
-	for i := range n.dead {
+	over := make(chan struct{})
+	for i := range n.down {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if n.dead[i].Load() {
+			switch n.down[i].Load() {
+			case dead:
+				panic(http.ErrAbortHandler)
+			case frozen:
+				select {
+				case <-over:
+				case <-r.Context().Done():
+				}
 				panic(http.ErrAbortHandler)
 			}
-			switch r.URL.Path {
-			case "/api/v1/videos/demo":
-				_ = json.NewEncoder(w).Encode(admin.VideoAnswer{API: 1, Video: admin.Video{Name: "demo", Size: int64(len(n.film)), SHA256: n.sum, Object: ".video/demo/film.X"}})
-			case "/api/v1/objects/.video/demo/film.X":
-				if n.then != nil {
-					n.then(n.asks.Add(1))
-				}
-				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(n.film))
-			default:
-				w.WriteHeader(404)
-				_, _ = w.Write([]byte(`{"api":1,"error":{"code":"not_found","text":"no such film"}}`))
-			}
+			n.serve(w, r, i)
 		}))
 		t.Cleanup(s.Close)
-		all = append(all, s.URL)
+		n.urls = append(n.urls, s.URL)
 	}
-	return strings.Join(all, ",")
+	t.Cleanup(func() { close(over) })
+	return strings.Join(n.urls, ",")
+}
+
+func (n *nodes) serve(w http.ResponseWriter, r *http.Request, i int) {
+	symbols := fmt.Sprintf("/api/v1/symbols/%s/0/%d", strings.Repeat("b", 64), i)
+	switch r.URL.Path {
+	case "/api/v1/videos/demo":
+		_ = json.NewEncoder(w).Encode(admin.VideoAnswer{API: 1, Video: admin.Video{Name: "demo", Size: int64(len(n.film)), SHA256: n.sum, Object: ".video/demo/film.X"}})
+	case "/api/v1/objects/.video/demo/film.X":
+		if !r.URL.Query().Has("plan") {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(n.film))
+			return
+		}
+		p := admin.PlanAnswer{API: 1, Info: store.Info{SHA256: n.sum, Size: int64(len(n.film)), N: 4, K: 2}, Columns: []admin.Column{}}
+		for c := range n.columns {
+			if !n.whole {
+				p.Body, p.Unit = strings.Repeat("b", 64), unit
+				p.Columns = append(p.Columns, admin.Column{Column: c, Node: fmt.Sprintf("n%d", c+1), Admin: n.urls[c]})
+			}
+		}
+		_ = json.NewEncoder(w).Encode(p)
+	case symbols:
+		if n.then != nil {
+			n.then(n.asks.Add(1))
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(n.columns[i]))
+	default:
+		w.WriteHeader(404)
+		_, _ = w.Write([]byte(`{"api":1,"error":{"code":"not_found","text":"no such film"}}`))
+	}
 }
 
 func play(t *testing.T, p Play) (stdout, stderr string, err error) {
@@ -63,34 +103,117 @@ func play(t *testing.T, p Play) (stdout, stderr string, err error) {
 	return out.String(), said.String(), err
 }
 
-func newNodes() *nodes {
-	n := &nodes{film: make([]byte, 5*partBytes+77)}
+const unit = 4096
+
+func newNodes(t *testing.T) *nodes {
+	n := &nodes{film: make([]byte, 9<<20+77)}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range n.film {
 		n.film[i] = byte(rng.Uint32())
 	}
 	sum := sha256.Sum256(n.film)
 	n.sum = hex.EncodeToString(sum[:])
+	code, err := array.New(4, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := array.Layout{Geometry: array.Geometry{N: 4, K: 2, Unit: unit}, Size: int64(len(n.film))}
+	for b := range l.Blocks() {
+		u, from := l.UnitLen(b), int(b*l.Block())
+		padded := append(bytes.Clone(n.film[from:from+l.BlockLen(b)]), make([]byte, u)...)
+		units := [][]byte{padded[:u], padded[u : 2*u], make([]byte, u), make([]byte, u)}
+		if err := code.Encode(units); err != nil {
+			t.Fatal(err)
+		}
+		for c := range units {
+			n.columns[c] = binary.BigEndian.AppendUint32(append(n.columns[c], units[c]...), symbol.Checksum(units[c], c, b))
+		}
+	}
 	return n
 }
 
-// Two of three nodes die on the way; the film is whole nevertheless.
+// Two of four nodes die on the way, or freeze; the film is whole nevertheless.
 func TestPlayGoesOn(t *testing.T) {
-	n := newNodes()
-	n.then = func(asks int64) {
-		if asks == 2 || asks == 4 {
-			n.dead[asks/2-1].Store(true)
+	for name, how := range map[string]int32{"dead": dead, "frozen": frozen} {
+		t.Run(name, func(t *testing.T) {
+			n := newNodes(t)
+			n.then = func(asks int64) {
+				if asks == 5 || asks == 11 {
+					n.down[asks/6*2].Store(how) // n1, then n3
+				}
+			}
+			out, said, err := play(t, Play{Film: "demo", To: "-", Admin: n.start(t)})
+			if err != nil || out != string(n.film) || !strings.Contains(said, "sha256 as stored") {
+				t.Fatalf("%v, %d of %d bytes, %s", err, len(out), len(n.film), said)
+			}
+			if last := strings.Split(strings.TrimSpace(said), "\n"); !strings.Contains(last[len(last)-2], "n2:1") || !strings.Contains(last[len(last)-2], "n4:3") {
+				t.Errorf("the last blocks came from others than n2 and n4: %s", said)
+			}
+		})
+	}
+}
+
+// Units whose checksum does not hold are taken for lost.
+func TestPlayDamaged(t *testing.T) {
+	n := newNodes(t)
+	for at := 100; at < len(n.columns[0]); at += 3 * (unit + symbol.SumLen) {
+		n.columns[0][at] ^= 1
+	}
+	n.columns[1] = bytes.Repeat([]byte("x"), len(n.columns[1]))
+	out, said, err := play(t, Play{Film: "demo", To: "-", JSON: true, Admin: n.start(t)})
+	if err != nil || out != string(n.film) || !strings.Contains(said, `"from":[{"node":"n3","column":2},{"node":"n4","column":3}]`) && !strings.Contains(said, `"column":2`) {
+		t.Errorf("%v, %d of %d bytes, %s", err, len(out), len(n.film), said)
+	}
+	if strings.Contains(said, `"node":"n2"`) {
+		t.Errorf("n2 has no good unit: %s", said)
+	}
+}
+
+// A small film lies whole on each node.
+func TestPlaySmall(t *testing.T) {
+	n := newNodes(t)
+	n.whole = true
+	urls := n.start(t)
+	n.down[0].Store(dead)
+	if out, said, err := play(t, Play{Film: "demo", To: "-", Admin: urls}); err != nil || out != string(n.film) {
+		t.Errorf("%v, %d of %d bytes, %s", err, len(out), len(n.film), said)
+	}
+}
+
+// Who is late comes last, for longer each time, and who came is forgiven.
+func TestColumns(t *testing.T) {
+	var c columns
+	now := time.Unix(1e9, 0)
+	order := func(at time.Duration, turn int64) string { return fmt.Sprint(c.order(now.Add(at), turn, 4, 2)) }
+	for _, s := range []struct {
+		do   func()
+		at   time.Duration
+		turn int64
+		want string
+	}{
+		{func() {}, 0, 0, "[0 1 2 3]"},
+		{func() {}, 0, 1, "[2 3 0 1]"},
+		{func() { c.failed(now, 2) }, 0, 1, "[3 0 1 2]"},
+		{func() { c.failed(now.Add(time.Second), 3); c.failed(now.Add(time.Second), 3) }, time.Second, 1, "[0 1 2 3]"},
+		{func() {}, lateLeast, 1, "[2 0 1 3]"},
+		{func() { c.failed(now.Add(lateLeast), 2) }, 2*lateLeast + time.Second, 1, "[3 0 1 2]"},
+		{func() { c.came(2, time.Second) }, 2*lateLeast + time.Second, 1, "[2 3 0 1]"},
+	} {
+		if s.do(); order(s.at, s.turn) != s.want {
+			t.Errorf("at %v turn %d: %s, want %s", s.at, s.turn, order(s.at, s.turn), s.want)
 		}
 	}
-	out, said, err := play(t, Play{Film: "demo", To: "-", Admin: n.start(t)})
-	if err != nil || out != string(n.film) || !strings.Contains(said, "sha256 as stored") {
-		t.Errorf("%v, %d of %d bytes, %s", err, len(out), len(n.film), said)
+	if h := c.hedge(); h != hedgeMost {
+		t.Errorf("a hedge after %v with answers after a second", h)
+	}
+	if h := new(columns).hedge(); h != hedgeFirst {
+		t.Errorf("the first hedge after %v", h)
 	}
 }
 
 // A file of the name that was asked for is whole, or not there.
 func TestPlayToFile(t *testing.T) {
-	n := newNodes()
+	n := newNodes(t)
 	urls := n.start(t)
 	file := filepath.Join(t.TempDir(), "f.mp4")
 	out, _, err := play(t, Play{Film: "demo", To: file, Admin: urls, JSON: true})
@@ -108,7 +231,7 @@ func TestPlayToFile(t *testing.T) {
 }
 
 func TestPlayFails(t *testing.T) {
-	n := newNodes()
+	n := newNodes(t)
 	urls := n.start(t)
 	for _, c := range []struct {
 		p    Play

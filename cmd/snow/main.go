@@ -2,21 +2,11 @@
 package main
 
 import (
-	"os"
-
 	"rain/cmd/internal/node"
 	"rain/cmd/internal/program"
-	"rain/vip/guard"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == guard.Argument {
-		os.Exit(guard.Main(os.Args[2:])) // a node's own child; not for people
-	}
-	env := &program.Env{
-		Name: "snow", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Exit: os.Exit, RunNode: node.Run,
-	}
 	var grammar struct{ program.Commands }
-	os.Exit(program.Main(env, "A node of a RAIN cluster: keeps websites up while boxes die.", &grammar, os.Args[1:]))
+	program.Start("snow", "A node of a RAIN cluster: keeps websites up while boxes die.", &grammar, node.Run)
 }

@@ -61,7 +61,7 @@ func (n *Node) sendAll(list []ring.Envelope) {
 		}
 		buf := ring.AppendMessage(make([]byte, 0, 512), e.Msg)
 		if t, ok := e.Msg.(*ring.Token); ok {
-			n.meter.passed(ref, t)
+			n.meter.passed(ref, t, len(buf))
 			n.keepRows(t)
 		}
 		n.tr.Send(e.To, buf, ref)

@@ -14,6 +14,7 @@ import (
 type meter struct {
 	malformed     atomic.Uint64
 	rotations     atomic.Uint64
+	tokenBytes    atomic.Uint64
 	regenerations atomic.Uint64
 	leaseLost     atomic.Uint64
 
@@ -37,7 +38,7 @@ type tokenSeen struct {
 func newMeter() *meter { return &meter{} }
 
 // passed notes that the token left.
-func (m *meter) passed(ref uint64, t *ring.Token) {
+func (m *meter) passed(ref uint64, t *ring.Token, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := clock.Now()
@@ -46,6 +47,7 @@ func (m *meter) passed(ref uint64, t *ring.Token) {
 	m.rotateN++
 	m.token = tokenSeen{t.Epoch, t.Seq}
 	m.rotations.Add(1)
+	m.tokenBytes.Add(uint64(size))
 }
 
 // verdict notes that the token arrived.
@@ -79,6 +81,7 @@ type Meter struct {
 	HopSum        time.Duration
 	HopCount      uint64
 	Rotations     uint64 // tokens passed on by this node
+	TokenBytes    uint64 // of these tokens, before sealing
 	Regenerations uint64 // tokens made by this node
 	LeaseLost     uint64
 	Malformed     uint64
@@ -88,7 +91,7 @@ func (m *meter) read() Meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := Meter{
-		Rotations: m.rotations.Load(), Regenerations: m.regenerations.Load(),
+		Rotations: m.rotations.Load(), TokenBytes: m.tokenBytes.Load(), Regenerations: m.regenerations.Load(),
 		LeaseLost: m.leaseLost.Load(), Malformed: m.malformed.Load(),
 		HopSum: m.hopSum, HopCount: m.hopCount,
 	}

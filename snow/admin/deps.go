@@ -16,6 +16,8 @@ import (
 type Deps struct {
 	Status  StatusSource
 	Store   ObjectStore
+	Symbols Symbols
+	Keeper  Keeper
 	Sites   Sites
 	Videos  Videos
 	Cluster Cluster

@@ -290,19 +290,20 @@ type rig struct {
 	sites  *fakeSites
 	calls  chan string
 	videos *fakeVideos
+	symbol *fakeSymbols
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
 	calls := make(chan string, 10)
-	r := &rig{T: t, calls: calls, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
+	r := &rig{T: t, calls: calls, symbol: &fakeSymbols{}, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
 		store: &fakeStore{buckets: map[string]map[string]fakeObject{"b": {}}, entered: make(chan struct{}, 10)}}
 	cfg := DefaultConfig()
 	cfg.Node, cfg.Token, cfg.Fault = "n1", testToken, true
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
+	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Symbols: r.symbol, Keeper: &fakeKeeper{fakeStore: r.store, calls: calls}, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
 		Metrics: func(w io.Writer) { _, _ = io.WriteString(w, "rain_up 1\n") }}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

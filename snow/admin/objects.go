@@ -36,11 +36,14 @@ type (
 	BucketsAnswer struct {
 		API     int      `json:"api"`
 		Buckets []string `json:"buckets"`
+		// Infos describe them.
+		Infos []store.BucketInfo `json:"infos"`
 	}
 	BucketAnswer struct {
 		API     int    `json:"api"`
 		Bucket  string `json:"bucket"`
 		Created bool   `json:"created"`
+		*store.BucketInfo
 	}
 )
 
@@ -61,8 +64,9 @@ func (c *call) objects() error {
 		if err := c.allow("GET"); err != nil {
 			return err
 		}
-		a := BucketsAnswer{API, st.Buckets()}
+		a := BucketsAnswer{API: API, Buckets: st.Buckets()}
 		notNil(&a.Buckets)
+		a.Infos = c.bucketInfos(a.Buckets)
 		sendJSON(c.RequestCtx, 200, a)
 		return nil
 	case len(c.path) < 3 || c.path[2] == "":
@@ -86,14 +90,7 @@ func (c *call) bucket(name string) error {
 		return err
 	}
 	if c.method == "PUT" {
-		ctx, cancel := c.s.opContext()
-		defer cancel()
-		created, err := c.s.deps.Store.CreateBucket(ctx, name)
-		if err != nil {
-			return err
-		}
-		sendJSON(c.RequestCtx, createdOr200(created), BucketAnswer{API, name, created})
-		return nil
+		return c.makeBucket(name)
 	}
 	limit, err := c.number("limit")
 	if err != nil {
@@ -261,6 +258,9 @@ func (c *call) getObject(bucket, key string) error {
 	if c.QueryArgs().Has("info") {
 		sendJSON(c.RequestCtx, 200, ObjectAnswer{API, info})
 		return nil
+	}
+	if c.QueryArgs().Has("plan") {
+		return c.plan(bucket, key)
 	}
 	c.objectHeaders(info)
 	h := &c.Response.Header

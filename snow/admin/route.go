@@ -67,6 +67,12 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.events()
 	case "objects":
 		return c.objects()
+	case "symbols":
+		return c.symbols()
+	case "store":
+		return c.store()
+	case "layout":
+		return c.layout()
 	case "sites":
 		return c.sites()
 	case "videos":

@@ -108,11 +108,14 @@ type Stream struct {
 
 // Store sums up the distributed store.
 type Store struct {
-	Objects        int    `json:"objects"`
-	StoredBytes    int64  `json:"stored_bytes"`
-	MissingSymbols int    `json:"missing_symbols"`
-	RepairETAS     int64  `json:"repair_eta_s"`
-	Disk           string `json:"disk"` // ok, reserve, full, failed
+	Objects        int   `json:"objects"`
+	StoredBytes    int64 `json:"stored_bytes"`
+	MissingSymbols int   `json:"missing_symbols"`
+	// RepairLeft is what this node still has to write: missing symbols, and those
+	// that it takes over from nodes that left or stay away.
+	RepairLeft int64  `json:"repair_left_bytes"`
+	RepairETAS int64  `json:"repair_eta_s"`
+	Disk       string `json:"disk"` // ok, reserve, full, failed
 }
 
 // Tolerance counts the nodes that may die at once. Data is for the weakest

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -27,9 +28,9 @@ type Video struct {
 	Stored      int       `json:"stored"`
 	Survives    int       `json:"survives"`
 	Poster      bool      `json:"poster"`
-	Captions    bool      `json:"captions"`
-	Path        string    `json:"path"`   // of its page, on every web address
-	Object      string    `json:"object"` // the file itself, as BUCKET/KEY
+	Captions    []string  `json:"captions"` // languages; "": not named
+	Path        string    `json:"path"`     // of its page, on every web address
+	Object      string    `json:"object"`   // the file itself, as BUCKET/KEY
 }
 
 // VideoAnswer is about one film; VideosAnswer lists all.
@@ -48,14 +49,15 @@ type (
 type Videos interface {
 	// Add takes in a film of size bytes (0 or less: not known).
 	Add(ctx context.Context, name string, body io.Reader, size int64) (v Video, created bool, err error)
-	// Attach gives a film its "poster" or its "captions".
+	// Attach gives a film its "poster", its "captions", or those of a language,
+	// such as "captions.de".
 	Attach(ctx context.Context, name, what string, body io.Reader) error
 	Get(ctx context.Context, name string) (Video, error)
 	List(ctx context.Context) ([]Video, error)
 	Remove(ctx context.Context, name string) error
 }
 
-// videos serves /api/v1/videos[/NAME[/poster|captions]].
+// videos serves /api/v1/videos[/NAME[/poster|captions[.LANGUAGE]]].
 func (c *call) videos() error {
 	switch {
 	case c.s.deps.Videos == nil || len(c.path) > 3:
@@ -127,7 +129,7 @@ func (c *call) putVideo(name string) error {
 }
 
 func (c *call) attachVideo(name, what string) error {
-	if what != "poster" && what != "captions" {
+	if what != "poster" && what != "captions" && !strings.HasPrefix(what, "captions.") {
 		return noSuchPath(string(c.Path()))
 	}
 	if err := c.allow("PUT"); err != nil {

@@ -97,10 +97,11 @@ func TestVideos(t *testing.T) {
 	}
 	r.want(204, "PUT", v+"/a/poster", "jpeg")
 	r.want(204, "PUT", v+"/a/captions", "vtt")
+	r.want(204, "PUT", v+"/a/captions.de", "vtt")
 	r.want(404, "PUT", v+"/a/smell", "x")
 	r.want(405, "GET", v+"/a/poster", "")
 	r.want(404, "PUT", v+"/a/poster/x", "x")
-	if want := []string{"a poster jpeg", "a captions vtt"}; !slices.Equal(f.attached, want) {
+	if want := []string{"a poster jpeg", "a captions vtt", "a captions.de vtt"}; !slices.Equal(f.attached, want) {
 		t.Errorf("attached %v", f.attached)
 	}
 	r.want(204, "DELETE", v+"/a", "")

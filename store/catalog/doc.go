@@ -30,13 +30,29 @@
 //
 //	unit u32 | n x node u32, in the order of their columns, at most 32
 //
+// An op of version 3 is
+//
+//	kind 1, make bucket: bucket str8 | n u16 | k u16 | least u8, at least 1: losses
+//	                     that an object must survive when it is put
+//	kind 4, layout:      base u64 | layout; base is the version of the one before, 0: none
+//	kind 5, move:        body [32] | column u16 | from u32 | to u32
+//	layout: count u16 x node u32, ascending | count u16 x (old u32 | new u32), ascending
+//
+// Places. A record says which node has which column. When a column has moved, all
+// objects with that body say so, and Record.Origin keeps whom the put chose: they
+// give the body its name, which stays. A put of a body that is there takes over
+// its places.
+//
 // Result: version u8 = 1 | outcome u8 | object version u64 | etag str8
 //
 // Snapshot: "RAINCAT1", then frames of length u32 | payload | crc32c u32 (of
-// length and payload), ascending by bucket and key:
+// length and payload), the layout first, then ascending by bucket and key:
 //
+//	7 | version u64 | layout                                     the layout, if one was set
 //	1 | bucket str8 | n u16 | k u16                              a bucket
 //	2 | bucket str8 | key str16 | version u64 | record           an object of it
 //	4 | the same                                                 one with a striped body
+//	5 | the same | n x node u32                                  one whose columns moved: Origin
+//	6 | bucket str8 | n u16 | k u16 | least u8                   a bucket with a least
 //	3 | buckets u64 | objects u64                                the end
 package catalog

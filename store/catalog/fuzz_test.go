@@ -3,14 +3,20 @@ package catalog
 import (
 	"bytes"
 	"testing"
+
+	"rain/ring"
 )
 
 func FuzzApply(f *testing.F) {
 	put, _ := EncodePut("bbb", "k1", Cond{IfMatch: "*", IfAbsent: true}, rec(3))
 	del, _ := EncodeDelete("bbb", "k1", Cond{IfMatch: `"x"`})
-	mk, _ := EncodeBucket("ccc", 6, 4)
+	mk, _ := EncodeBucket("ccc", 6, 4, 0)
 	stripe, _ := EncodePut("bbb", "k1", Cond{}, mixed(9))
-	for _, b := range [][]byte{put, del, mk, stripe, {}, {1}, {1, 2, 3}} {
+	safe, _ := EncodeBucket("ddd", 6, 4, 2)
+	layout, _ := EncodeLayout(0, Layout{Nodes: []ring.NodeID{1, 2}, Heirs: []Heir{{3, 1}}})
+	r := mixed(3)
+	move, _ := EncodeMove(r.Derive().Body, 1, 3, 20)
+	for _, b := range [][]byte{put, del, mk, stripe, safe, layout, move, {}, {1}, {1, 2, 3}} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

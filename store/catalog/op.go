@@ -12,6 +12,8 @@ const (
 	// stripeVersion is the version of puts of striped bodies: members that do
 	// not know them refuse the op.
 	stripeVersion = 2
+	// careVersion is the version of ops that came with layouts.
+	careVersion = 3
 )
 
 type opKind uint8
@@ -20,6 +22,8 @@ const (
 	opBucket opKind = 1
 	opPut    opKind = 2
 	opDelete opKind = 3
+	opLayout opKind = 4
+	opMove   opKind = 5
 )
 
 const (
@@ -50,7 +54,8 @@ const (
 	NoObject     Outcome = 7
 	Malformed    Outcome = 8
 	TooMany      Outcome = 9 // buckets
-	lastOutcome          = TooMany
+	Moved        Outcome = 10
+	lastOutcome          = Moved
 	minResultLen         = 11
 )
 
@@ -66,18 +71,22 @@ type op struct {
 	kind   opKind
 	bucket string
 	n, k   uint16
+	least  uint8 // losses that an object must survive when it is put
 	key    string
 	cond   Cond
 	rec    *Record
+	base   uint64 // version of the layout that is replaced
+	layout *Layout
+	move   move
 }
 
 // EncodeBucket makes the op that makes a bucket with code (n, k); 0, 0: the
-// cluster's own.
-func EncodeBucket(bucket string, n, k uint16) ([]byte, error) {
+// cluster's own. least is how many losses an object must survive when it is put.
+func EncodeBucket(bucket string, n, k uint16, least uint8) ([]byte, error) {
 	if err := CheckBucket(bucket); err != nil {
 		return nil, err
 	}
-	return (&op{kind: opBucket, bucket: bucket, n: n, k: k}).append(nil), nil
+	return (&op{kind: opBucket, bucket: bucket, n: n, k: k, least: least}).append(nil), nil
 }
 
 // EncodePut makes the op that puts a record under a key. The record's Version,
@@ -88,6 +97,9 @@ func EncodePut(bucket, key string, c Cond, rec Record) ([]byte, error) {
 	}
 	if err := rec.check(); err != nil {
 		return nil, err
+	}
+	if rec.Origin != nil {
+		return nil, fmt.Errorf("catalog: put of %s/%s: a new version has columns that moved: %w", bucket, key, ErrMalformed)
 	}
 	b := (&op{kind: opPut, bucket: bucket, key: key, cond: c, rec: &rec}).append(nil)
 	if len(b) > ring.MaxOp {
@@ -118,18 +130,31 @@ func checkOp(bucket, key string, c Cond) error {
 }
 
 func (o *op) version() byte {
-	if o.kind == opPut && o.rec.Striped() {
+	switch {
+	case o.kind == opPut && o.rec.Striped():
 		return stripeVersion
+	case o.kind == opLayout, o.kind == opMove, o.kind == opBucket && o.least > 0:
+		return careVersion
 	}
 	return formatVersion
 }
 
 func (o *op) append(b []byte) []byte {
 	b = append(b, o.version(), byte(o.kind))
+	switch o.kind {
+	case opLayout:
+		return o.layout.appendTo(binary.BigEndian.AppendUint64(b, o.base))
+	case opMove:
+		return o.move.appendTo(b)
+	}
 	b = appendStr8(b, o.bucket)
 	if o.kind == opBucket {
 		b = binary.BigEndian.AppendUint16(b, o.n)
-		return binary.BigEndian.AppendUint16(b, o.k)
+		b = binary.BigEndian.AppendUint16(b, o.k)
+		if o.least > 0 {
+			b = append(b, o.least)
+		}
+		return b
 	}
 	b = appendStr16(b, o.key)
 	var flags byte
@@ -153,13 +178,24 @@ func (o *op) append(b []byte) []byte {
 func parseOp(b []byte) (*op, error) {
 	r := &reader{b: b}
 	v := r.u8()
-	if v != formatVersion && v != stripeVersion {
+	if v < formatVersion || v > careVersion {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
-	o := &op{kind: opKind(r.u8()), bucket: r.str8()}
+	o := &op{kind: opKind(r.u8())}
+	if o.kind != opLayout && o.kind != opMove {
+		o.bucket = r.str8()
+		r.bad = r.bad || CheckBucket(o.bucket) != nil
+	}
 	switch o.kind {
+	case opLayout:
+		o.base, o.layout = r.u64(), r.layout()
+	case opMove:
+		o.move = r.move()
 	case opBucket:
 		o.n, o.k = r.u16(), r.u16()
+		if v == careVersion {
+			o.least = r.u8()
+		}
 	case opPut, opDelete:
 		o.key = r.str16()
 		flags := r.u8()
@@ -170,12 +206,12 @@ func parseOp(b []byte) (*op, error) {
 		}
 		r.bad = r.bad || flags > flagIfAbsent|flagIfMatch || CheckKey(o.key) != nil
 		if o.kind == opPut {
-			o.rec = r.record(v == stripeVersion)
+			o.rec = r.record(v == stripeVersion, false)
 		}
 	default:
 		r.bad = true
 	}
-	if r.bad || len(r.b) != 0 || CheckBucket(o.bucket) != nil || o.version() != v {
+	if r.bad || len(r.b) != 0 || o.version() != v {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
 	return o, nil

@@ -34,11 +34,15 @@ type Record struct {
 	// lies whole on every member.
 	Nodes []ring.NodeID
 	Unit  uint32 // the stripe unit in bytes, if striped
+	// Origin are the nodes that the put chose, if columns have moved since;
+	// else nil.
+	Origin []ring.NodeID
 
 	ETag string // strong, with its quotes; derived from Sum and Type
 	Hex  string // Sum in hex; derived
 	// Body names what lies on the disks: Sum, or for a striped body a name that
-	// depends on the layout, too; its last four bytes are zero then. Derived.
+	// depends on the code and the nodes that the put chose, too; its last four
+	// bytes are zero then. It stays when columns move. Derived.
 	Body Sum
 }
 
@@ -68,6 +72,9 @@ func (r *Record) check() error {
 	if r.Striped() {
 		return r.checkStripes()
 	}
+	if r.Origin != nil {
+		return r.checkOrigin()
+	}
 	return nil
 }
 
@@ -77,6 +84,9 @@ func (r *Record) checkStripes() error {
 	if len(sorted) > MaxColumns || len(sorted) != int(r.N) || r.K < 1 || r.K > r.N ||
 		r.Unit < 1 || r.Unit > maxUnit || r.Size < 1 || len(slices.Compact(sorted)) != int(r.N) {
 		return fmt.Errorf("catalog: %d columns of a code (%d,%d) with units of %d bytes for %d bytes: %w", len(r.Nodes), r.N, r.K, r.Unit, r.Size, ErrMalformed)
+	}
+	if r.Origin != nil {
+		return r.checkOrigin()
 	}
 	return nil
 }
@@ -105,7 +115,7 @@ func (r *Record) body() Sum {
 	b := append([]byte("rain stripes 1"), r.Sum[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Size))
 	b = binary.BigEndian.AppendUint16(b, r.K)
-	b = r.appendStripes(b)
+	b = appendStripes(b, r.Unit, r.Chosen())
 	s := Sum(sha256.Sum256(b))
 	clear(s[len(s)-4:])
 	return s
@@ -136,14 +146,14 @@ func (r *Record) appendTo(b []byte) []byte {
 		b = appendStr16(appendStr8(b, k), r.Meta[k])
 	}
 	if r.Striped() {
-		b = r.appendStripes(b)
+		b = appendStripes(b, r.Unit, r.Nodes)
 	}
 	return b
 }
 
-func (r *Record) appendStripes(b []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, r.Unit)
-	for _, id := range r.Nodes {
+func appendStripes(b []byte, unit uint32, nodes []ring.NodeID) []byte {
+	b = binary.BigEndian.AppendUint32(b, unit)
+	for _, id := range nodes {
 		b = binary.BigEndian.AppendUint32(b, uint32(id))
 	}
 	return b
@@ -198,7 +208,7 @@ func (r *reader) str8() string  { return string(r.take(int(r.u8()))) }
 func (r *reader) str16() string { return string(r.take(int(r.u16()))) }
 
 // record reads what appendTo wrote, and nothing that it would write otherwise.
-func (r *reader) record(striped bool) *Record {
+func (r *reader) record(striped, moved bool) *Record {
 	rec := &Record{}
 	copy(rec.Sum[:], r.take(len(rec.Sum)))
 	rec.Size = int64(r.u64())
@@ -226,6 +236,12 @@ func (r *reader) record(striped bool) *Record {
 		for i := uint16(0); i < rec.N && !r.bad; i++ {
 			rec.Nodes = append(rec.Nodes, ring.NodeID(r.u32()))
 		}
+	}
+	if moved {
+		for i := uint16(0); i < rec.N && !r.bad; i++ {
+			rec.Origin = append(rec.Origin, ring.NodeID(r.u32()))
+		}
+		r.bad = r.bad || rec.Origin == nil
 	}
 	if r.bad || rec.check() != nil {
 		r.bad = true

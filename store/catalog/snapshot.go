@@ -20,6 +20,9 @@ const (
 	frameObject = 2
 	frameEnd    = 3
 	frameStripe = 4
+	frameMoved  = 5
+	frameSafe   = 6
+	frameLayout = 7
 )
 
 // ErrChecksum says that a snapshot's bytes are not those that were written.
@@ -49,19 +52,23 @@ func (f *framer) end() {
 func (v *View) Write(w io.Writer) error {
 	f := &framer{w: bufio.NewWriterSize(w, 64<<10), crc: crc32.MakeTable(crc32.Castagnoli)}
 	_, f.err = f.w.WriteString(snapMagic)
+	if v.layout != nil {
+		f.begin(frameLayout)
+		f.buf = v.layout.appendTo(binary.BigEndian.AppendUint64(f.buf, v.layout.Version))
+		f.end()
+	}
 	buckets := 0
 	v.buckets.Scan(func(name string, b *bucket) bool {
 		buckets++
-		f.begin(frameBucket)
-		f.buf = appendStr8(f.buf, name)
-		f.buf = binary.BigEndian.AppendUint16(f.buf, b.n)
-		f.buf = binary.BigEndian.AppendUint16(f.buf, b.k)
-		f.end()
+		f.bucket(name, b)
 		b.objects.Scan(func(key string, r *Record) bool {
 			f.begin(frameOf(r))
 			f.buf = appendStr16(appendStr8(f.buf, name), key)
 			f.buf = binary.BigEndian.AppendUint64(f.buf, r.Version)
 			f.buf = r.appendTo(f.buf)
+			for _, id := range r.Origin {
+				f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(id))
+			}
 			f.end()
 			return f.err == nil
 		})
@@ -80,8 +87,26 @@ func (v *View) Write(w io.Writer) error {
 	return nil
 }
 
+func (f *framer) bucket(name string, b *bucket) {
+	if b.least > 0 {
+		f.begin(frameSafe)
+	} else {
+		f.begin(frameBucket)
+	}
+	f.buf = appendStr8(f.buf, name)
+	f.buf = binary.BigEndian.AppendUint16(f.buf, b.n)
+	f.buf = binary.BigEndian.AppendUint16(f.buf, b.k)
+	if b.least > 0 {
+		f.buf = append(f.buf, b.least)
+	}
+	f.end()
+}
+
 func frameOf(r *Record) byte {
-	if r.Striped() {
+	switch {
+	case r.Origin != nil:
+		return frameMoved
+	case r.Striped():
 		return frameStripe
 	}
 	return frameObject
@@ -152,14 +177,14 @@ func noEOF(err error) error {
 type loader struct {
 	t       *Table
 	name    string
-	n, k    uint16
+	bucket  *bucket
 	objects *btree.Map[string, *Record]
 	lastKey string
 }
 
 func (l *loader) closeBucket() {
 	if l.objects != nil {
-		l.t.buckets.Set(l.name, &bucket{n: l.n, k: l.k, objects: l.objects.Copy()})
+		l.t.buckets.Set(l.name, l.bucket.with(l.objects))
 	}
 }
 
@@ -167,29 +192,29 @@ func (l *loader) frame(p []byte) (done bool, err error) {
 	r := &reader{b: p}
 	kind := r.u8()
 	switch kind {
-	case frameBucket:
+	case frameLayout:
+		version, layout := r.u64(), r.layout()
+		if r.bad || len(r.b) != 0 || l.objects != nil || l.t.layout != nil {
+			return false, ErrMalformed
+		}
+		layout.Version = version
+		l.t.layout = layout
+	case frameBucket, frameSafe:
 		name := r.str8()
-		n, k := r.u16(), r.u16()
+		b := &bucket{n: r.u16(), k: r.u16()}
+		if kind == frameSafe {
+			b.least = r.u8()
+			r.bad = r.bad || b.least == 0
+		}
 		if r.bad || len(r.b) != 0 || CheckBucket(name) != nil || name <= l.name || len(l.t.live) >= MaxBuckets {
 			return false, ErrMalformed
 		}
 		l.closeBucket()
-		l.name, l.n, l.k, l.lastKey = name, n, k, ""
+		l.name, l.bucket, l.lastKey = name, b, ""
 		l.objects = btree.NewMap[string, *Record](0)
 		l.t.live[name] = l.objects
-	case frameObject, frameStripe:
-		name, key, version := r.str8(), r.str16(), r.u64()
-		rec := r.record(kind == frameStripe)
-		if r.bad || len(r.b) != 0 || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
-			return false, ErrMalformed
-		}
-		if !l.t.agrees(rec) {
-			return false, ErrMalformed
-		}
-		rec.Version = version
-		l.lastKey = key
-		l.objects.Set(key, rec)
-		l.t.ref(rec, new(Change))
+	case frameObject, frameStripe, frameMoved:
+		return false, l.object(r, kind)
 	case frameEnd:
 		buckets, objects := r.u64(), r.u64()
 		if r.bad || len(r.b) != 0 || buckets != uint64(len(l.t.live)) || objects != uint64(l.t.objects) {
@@ -200,4 +225,21 @@ func (l *loader) frame(p []byte) (done bool, err error) {
 		return false, ErrMalformed
 	}
 	return false, nil
+}
+
+func (l *loader) object(r *reader, kind byte) error {
+	name, key, version := r.str8(), r.str16(), r.u64()
+	rec := r.record(kind != frameObject, kind == frameMoved)
+	if r.bad || len(r.b) != 0 || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
+		return ErrMalformed
+	}
+	if !l.t.agrees(rec) || !l.t.samePlaces(rec) {
+		return ErrMalformed
+	}
+	rec.Version = version
+	l.lastKey = key
+	l.objects.Set(key, rec)
+	l.t.ref(rec, new(Change))
+	l.t.own(rec, name, key, true)
+	return nil
 }

@@ -16,6 +16,9 @@ type Change struct {
 	Reset  bool    // the whole table was replaced: look at the view
 	Rec    *Record // an object's that has, or had, the body
 	Needed bool
+	// Moved says that a column of the body lies on another node: first the
+	// record as it was is not needed any more, then the new one is.
+	Moved bool
 }
 
 // Table is the catalog of one member. Apply, View, Snapshot and Restore are
@@ -27,6 +30,8 @@ type Table struct {
 	buckets *btree.Map[string, *bucket]
 	bodies  *btree.Map[string, Body]
 	layouts *btree.Map[string, Spread]
+	owners  *btree.Map[string, struct{}] // of striped bodies, by ownerKey
+	layout  *Layout
 	wholes  int
 	objects int
 	size    int64
@@ -53,6 +58,8 @@ func (t *Table) clear() {
 	t.buckets = btree.NewMap[string, *bucket](0)
 	t.bodies = btree.NewMap[string, Body](0)
 	t.layouts = btree.NewMap[string, Spread](0)
+	t.owners = btree.NewMap[string, struct{}](0)
+	t.layout = nil
 	t.objects, t.size, t.stored, t.wholes = 0, 0, 0, 0
 }
 
@@ -62,7 +69,7 @@ func (t *Table) Now() *View { return t.now.Load() }
 func (t *Table) publish() {
 	t.now.Store(&View{
 		buckets: t.buckets.Copy(), bodies: t.bodies.Copy(), layouts: t.layouts.Copy(),
-		objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
+		layout: t.layout, objects: t.objects, size: t.size, stored: t.stored, wholes: t.wholes,
 	})
 }
 
@@ -76,8 +83,13 @@ func (t *Table) Apply(index uint64, _ ring.Member, data []byte) []byte {
 }
 
 func (t *Table) apply(index uint64, o *op) Result {
-	if o.kind == opBucket {
-		return t.makeBucket(o.bucket, o.n, o.k)
+	switch o.kind {
+	case opBucket:
+		return t.makeBucket(o.bucket, o.n, o.k, o.least)
+	case opLayout:
+		return t.setLayout(index, o)
+	case opMove:
+		return t.moveColumn(o.move)
 	}
 	objects, ok := t.live[o.bucket]
 	if !ok {
@@ -101,16 +113,23 @@ func (t *Table) apply(index uint64, o *op) Result {
 	n := 0
 	if o.kind == opPut {
 		o.rec.Version = index
+		if b, ok := t.bodies.Get(string(o.rec.Body[:])); ok && o.rec.Striped() {
+			o.rec.adopt(b.Rec)
+		}
 		objects.Set(o.key, o.rec)
 		n += t.ref(o.rec, &changes[n])
 	} else {
 		objects.Delete(o.key)
 	}
 	if old != nil {
+		t.own(old, o.bucket, o.key, false)
 		n += t.unref(old, &changes[n])
 	}
+	if o.kind == opPut {
+		t.own(o.rec, o.bucket, o.key, true)
+	}
 	b, _ := t.buckets.Get(o.bucket)
-	t.buckets.Set(o.bucket, &bucket{n: b.n, k: b.k, objects: objects.Copy()})
+	t.buckets.Set(o.bucket, b.with(objects))
 	t.publish()
 	if t.notify != nil {
 		for _, c := range changes[:n] {
@@ -126,7 +145,7 @@ func (t *Table) apply(index uint64, o *op) Result {
 	return Result{Outcome: Created, Version: index, ETag: o.rec.ETag}
 }
 
-func (t *Table) makeBucket(name string, n, k uint16) Result {
+func (t *Table) makeBucket(name string, n, k uint16, least uint8) Result {
 	switch {
 	case t.live[name] != nil:
 		return Result{Outcome: Exists}
@@ -135,7 +154,7 @@ func (t *Table) makeBucket(name string, n, k uint16) Result {
 	}
 	objects := btree.NewMap[string, *Record](0)
 	t.live[name] = objects
-	t.buckets.Set(name, &bucket{n: n, k: k, objects: objects.Copy()})
+	t.buckets.Set(name, (&bucket{n: n, k: k, least: least}).with(objects))
 	t.publish()
 	return Result{Outcome: Created}
 }
@@ -197,6 +216,13 @@ func (t *Table) agrees(r *Record) bool {
 	return !ok || b.Rec.Size == r.Size && b.Rec.Striped() == r.Striped()
 }
 
+// samePlaces reports whether the record's columns are where those of its body
+// are known to be.
+func (t *Table) samePlaces(r *Record) bool {
+	b, ok := t.bodies.Get(string(r.Body[:]))
+	return !ok || slices.Equal(b.Rec.Nodes, r.Nodes) && slices.Equal(b.Rec.Origin, r.Origin)
+}
+
 // spread counts the bodies that lie on the same nodes with the same code.
 func (t *Table) spread(r *Record, n int) {
 	if !r.Striped() {
@@ -232,6 +258,7 @@ func (t *Table) Restore(r io.Reader) error {
 		return err
 	}
 	t.live, t.buckets, t.bodies, t.layouts = fresh.live, fresh.buckets, fresh.bodies, fresh.layouts
+	t.owners, t.layout = fresh.owners, fresh.layout
 	t.objects, t.size, t.stored, t.wholes = fresh.objects, fresh.size, fresh.stored, fresh.wholes
 	t.publish()
 	if t.notify != nil {

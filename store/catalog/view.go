@@ -13,6 +13,7 @@ type View struct {
 	buckets *btree.Map[string, *bucket]
 	bodies  *btree.Map[string, Body] // by the raw bytes of Record.Body
 	layouts *btree.Map[string, Spread]
+	layout  *Layout
 	wholes  int
 	objects int
 	size    int64 // of all objects
@@ -22,7 +23,13 @@ type View struct {
 // bucket is immutable, too; objects is a frozen copy.
 type bucket struct {
 	n, k    uint16
+	least   uint8
 	objects *btree.Map[string, *Record]
+}
+
+// with is the bucket with a frozen copy of the objects.
+func (b *bucket) with(objects *btree.Map[string, *Record]) *bucket {
+	return &bucket{n: b.n, k: b.k, least: b.least, objects: objects.Copy()}
 }
 
 // Body is what the table knows of a body that objects refer to.
@@ -68,6 +75,25 @@ func (v *View) Code(name string) (n, k uint16) {
 	}
 	return 0, 0
 }
+
+// BucketInfo is what is known of a bucket.
+type BucketInfo struct {
+	N, K        uint16 // its code; 0, 0: the cluster's own
+	MinSurvives uint8  // losses that an object must survive when it is put
+	Objects     int
+}
+
+// Bucket describes a bucket; false: there is none.
+func (v *View) Bucket(name string) (BucketInfo, bool) {
+	b, ok := v.buckets.Get(name)
+	if !ok {
+		return BucketInfo{}, false
+	}
+	return BucketInfo{N: b.n, K: b.k, MinSurvives: b.least, Objects: b.objects.Len()}, true
+}
+
+// Layout is the list of storage nodes that an operator has set; nil: none was.
+func (v *View) Layout() *Layout { return v.layout }
 
 // Get returns the object's record; nil if there is none. It does not allocate.
 func (v *View) Get(bucket, key string) *Record {

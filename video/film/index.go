@@ -38,7 +38,7 @@ type Index struct {
 // VideoFacts are facts of the picture.
 type VideoFacts struct {
 	Codec     string  `json:"codec"`
-	Width     int     `json:"width"`
+	Width     int     `json:"width"` // as shown
 	Height    int     `json:"height"`
 	FrameRate float64 `json:"frame_rate"`
 	Frames    int     `json:"frames"`
@@ -59,6 +59,9 @@ func NewIndex(m *Movie, sha256 string) (*Index, error) {
 	x := &Index{
 		Format: Format, SHA256: sha256, Size: m.Size, DurationMS: m.Duration().Milliseconds(), Lead: m.lead,
 		Video: VideoFacts{Codec: v.Codec, Width: v.Width, Height: v.Height, Frames: len(v.samples), Timescale: v.Timescale},
+	}
+	if v.turn.quarter() {
+		x.Video.Width, x.Video.Height = v.Height, v.Width
 	}
 	if m.Audio != nil {
 		x.Audio = &AudioFact{Codec: m.Audio.Codec, Rate: m.Audio.Rate, Channels: m.Audio.Channels}

@@ -31,12 +31,13 @@ type Movie struct {
 type Track struct {
 	Timescale     uint32
 	Codec         string // as RFC 6381 writes it
-	Width, Height int    // of video
+	Width, Height int    // of video, as coded
 	Rate          int    // of audio, samples a second
 	Channels      int
 
 	entry   mp4.Box // the sample description
 	lang    string
+	turn    matrix
 	shift   int64 // what the edit list adds to decode times
 	samples []sample
 }
@@ -81,6 +82,7 @@ func Parse(r io.ReaderAt, size int64) (*Movie, error) {
 	m := &Movie{Size: size}
 	var mvhd *mp4.MvhdBox
 	var traks []*mp4.TrakBox
+	var turns []matrix
 	for _, b := range boxes {
 		switch b.name {
 		case "mvex":
@@ -97,20 +99,20 @@ func Parse(r io.ReaderAt, size int64) (*Movie, error) {
 		case *mp4.MvhdBox:
 			mvhd = d
 		case *mp4.TrakBox:
-			traks = append(traks, d)
+			traks, turns = append(traks, d), append(turns, matrixOf(raw[b.start:b.end]))
 		}
 	}
 	if mvhd == nil || mvhd.Timescale == 0 {
 		return nil, unfit("moov has no usable mvhd")
 	}
-	if err := m.choose(traks, mvhd.Timescale); err != nil {
+	if err := m.choose(traks, turns, mvhd.Timescale); err != nil {
 		return nil, err
 	}
 	return m, m.check()
 }
 
 // choose takes the first track of each kind that fits.
-func (m *Movie) choose(traks []*mp4.TrakBox, movieScale uint32) error {
+func (m *Movie) choose(traks []*mp4.TrakBox, turns []matrix, movieScale uint32) error {
 	var found []string
 	left := MaxSamples
 	for i, t := range traks {
@@ -119,7 +121,9 @@ func (m *Movie) choose(traks []*mp4.TrakBox, movieScale uint32) error {
 		var err error
 		switch {
 		case codec == "avc" && m.Video == nil:
-			m.Video, err = newTrack(t, movieScale, m.Size, &left)
+			if m.Video, err = newTrack(t, movieScale, m.Size, &left); err == nil {
+				m.Video.turn = turns[i]
+			}
 		case codec == "aac" && m.Audio == nil:
 			m.Audio, err = newTrack(t, movieScale, m.Size, &left)
 		}

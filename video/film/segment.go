@@ -49,6 +49,7 @@ func (m *Movie) Init() ([]byte, error) {
 	if err := init.Encode(&b); err != nil {
 		return nil, fmt.Errorf("film: write the init segment: %w", err)
 	}
+	m.Video.turn.turn(b.Bytes())
 	return b.Bytes(), nil
 }
 

@@ -153,7 +153,6 @@ func (c *Client) Buckets(ctx context.Context) ([]string, error) {
 
 // CreateBucket makes a bucket; created is false if it was there.
 func (c *Client) CreateBucket(ctx context.Context, name string) (created bool, err error) {
-	var a admin.BucketAnswer
-	err = c.call(ctx, request{method: "PUT", path: objectPath(name, "")}, &a)
+	a, err := c.MakeBucket(ctx, name, admin.BucketOrder{})
 	return a.Created, err
 }

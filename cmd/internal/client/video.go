@@ -24,7 +24,8 @@ func (c *Client) AddVideo(ctx context.Context, name string, body io.ReadSeeker, 
 	return a, err
 }
 
-// AttachVideo gives a film its poster (a JPEG) or its captions (WebVTT).
+// AttachVideo gives a film its "poster" (a JPEG), its "captions" (WebVTT), or
+// those of a language, such as "captions.de".
 func (c *Client) AttachVideo(ctx context.Context, name, what string, body io.ReadSeeker, size int64) error {
 	return c.call(ctx, putBody(videoPath(name)+"/"+what, "", body, size), nil)
 }

@@ -236,6 +236,22 @@ func (c *cluster) testRainctl(t *testing.T) {
 	if r := want(t, 0, "rainctl", "--cluster", c.file(), "get", "films/a", "-", "--range", "0-3"); r.stdout != "rain" {
 		t.Errorf("get --range 0-3 prints %q", r.stdout)
 	}
+	coded := object(t, ctl(0, "bucket", "create", "coded", "--code", "3,1", "--min-survives", "2").stdout)
+	if coded["n"] != 3.0 || coded["k"] != 1.0 || coded["min_survives"] != 2.0 {
+		t.Errorf("bucket create --code 3,1: %v", coded)
+	}
+	if put := object(t, ctl(0, "put", file, "coded/a").stdout); put["n"] != 3.0 || put["k"] != 1.0 || put["survives"] != 2.0 {
+		t.Errorf("put in a bucket with a code: %v", put)
+	}
+	ctl(3, "bucket", "create", "wide", "--code", "6,4") // four nodes
+	ctl(6, "bucket", "create", "coded", "--code", "2,1")
+	object(t, ctl(0, "bucket", "ls").stdout)
+	object(t, ctl(0, "layout", "show").stdout)
+	for _, verb := range [][]string{{"check"}, {"repair"}, {"gc"}, {"rewrite", "films"}} {
+		if r := object(t, ctl(0, append([]string{"store"}, verb...)...).stdout); r["missing_symbols"] != 0.0 {
+			t.Errorf("store %v: %v", verb, r)
+		}
+	}
 	ctl(4, "stat", "films/none")
 	object(t, ctl(0, "ls").stdout)
 	object(t, ctl(0, "ls", "films").stdout)

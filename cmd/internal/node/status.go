@@ -40,7 +40,7 @@ func (n *node) Status() admin.Status {
 		Queue:   admin.Queue{Entries: []admin.QueueEntry{}},
 		Streams: []admin.Stream{},
 		Store: admin.Store{
-			Objects: st.Objects, StoredBytes: st.StoredBytes, MissingSymbols: st.Missing,
+			Objects: st.Objects, StoredBytes: st.StoredBytes, MissingSymbols: st.Missing, RepairLeft: st.RepairLeftBytes,
 			RepairETAS: int64(st.RepairETA.Seconds()), Disk: string(st.Disk),
 		},
 		Warnings: n.warnings(rs),

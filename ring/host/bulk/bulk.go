@@ -81,6 +81,8 @@ type Config struct {
 	// HandshakeTimeout bounds how long a connection may take to prove the key
 	// and name its service. Default 2s.
 	HandshakeTimeout time.Duration
+	// Gate, if not nil, cuts links on purpose.
+	Gate Gate
 }
 
 // DefaultConfig is a Config but for Key, ID and Listen.

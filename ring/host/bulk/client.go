@@ -27,6 +27,7 @@ const (
 type Client struct {
 	id       *identity
 	sessions tls.ClientSessionCache
+	gate     Gate
 
 	mu     sync.Mutex
 	closed bool
@@ -49,6 +50,10 @@ func NewClient(key []byte, id ring.NodeID) (*Client, error) {
 	}
 	return &Client{id: i, sessions: tls.NewLRUClientSessionCache(sessions), peers: map[ring.NodeID]*peer{}}, nil
 }
+
+// SetGate makes the client obey cuts that were made on purpose. Call it before
+// the first Dial or Call.
+func (c *Client) SetGate(g Gate) { c.gate = g }
 
 // SetPeer says where a node's links listen. Connections that exist stay; no
 // address at all forgets the node and closes its idle ones.
@@ -156,11 +161,15 @@ func (c *Client) note(to ring.NodeID, a netip.AddrPort, good bool) {
 func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration, to ring.NodeID, service string) (idleConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
+	if err := passable(ctx, c.gate, to, a); err != nil {
+		return idleConn{}, err
+	}
 	d := net.Dialer{KeepAliveConfig: keepAlive()}
 	raw, err := d.DialContext(ctx, "tcp", a.String())
 	if err != nil {
 		return idleConn{}, err
 	}
+	raw = newGated(raw, c.gate, to, a)
 	conn := tls.Client(raw, c.id.client(to, c.sessions))
 	if err := greet(ctx, conn, service); err != nil {
 		raw.Close()

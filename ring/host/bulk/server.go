@@ -161,6 +161,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, wg *sync.WaitGroup)
 // serve sees one connection from its first byte to its last.
 func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	host := raw.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+	raw = newGated(raw, s.cfg.Gate, 0, raw.LocalAddr().(*net.TCPAddr).AddrPort())
 	defer raw.Close()
 	if !s.enter(raw, host) {
 		s.refused.Add(1)
@@ -193,6 +194,7 @@ func (s *Server) greet(ctx context.Context, raw net.Conn) (*tls.Conn, ring.NodeI
 		s.unproven.Add(1)
 		return nil, 0, nil, err
 	}
+	isFrom(raw, peer)
 	s.mu.Lock()
 	h := s.services[service]
 	s.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -41,20 +40,12 @@ func (t *Transport) apply(p *peer, eff rudp.Effects) {
 func (t *Transport) transmit(now ring.Instant, p *peer, i int) {
 	a := p.paths[i]
 	if f, ok := t.fault(p, a); ok {
-		if f.CutOut || f.Drop > 0 && rand.Float64()*100 < f.Drop {
+		if f.lost(f.CutOut) {
 			t.dropped[dropFault]++
 			return
 		}
 		if f.Delay > 0 {
-			if len(t.delayed) >= maxDelayed {
-				t.dropped[dropFault]++
-				return
-			}
-			at := now.Add(f.Delay)
-			t.delayed = append(t.delayed, delayed{at: at, sock: a.sock, to: a.remote, b: slices.Clone(t.sealed)})
-			if t.delayedAt == 0 || at < t.delayedAt {
-				t.delayedAt = at
-			}
+			t.hold(delayed{at: now.Add(f.Delay), sock: a.sock, peer: a.remote, b: t.sealed})
 			return
 		}
 	}
@@ -95,17 +86,42 @@ func (t *Transport) receive(sock int, src netip.AddrPort, b []byte) {
 		t.count(dropOversize)
 		return
 	}
-	if seal.IsHello(b) {
-		t.receiveHello(sock, src, b)
-		return
-	}
-	from, to, err := seal.Peek(b)
-	if err != nil {
-		t.count(dropMalformed)
-		return
-	}
+	d, err := t.look(b) // before the lock: it costs strangers' time, not the token's
 	t.mu.Lock()
 	defer t.unlock()
+	t.take(sock, src, b, d, err, false)
+}
+
+// outside is what a datagram says on its outside.
+type outside struct {
+	isHello  bool
+	hello    seal.Hello
+	from, to ring.Member
+}
+
+func (t *Transport) look(b []byte) (d outside, err error) {
+	if d.isHello = seal.IsHello(b); d.isHello {
+		d.hello, err = t.keys.OpenHello(b)
+		return d, err
+	}
+	d.from, d.to, err = seal.Peek(b)
+	return d, err
+}
+
+// take takes a datagram that came now, or was held back by a fault and is late.
+func (t *Transport) take(sock int, src netip.AddrPort, b []byte, d outside, err error, late bool) {
+	switch {
+	case d.isHello && err != nil:
+		t.dropped[reasonOf(err)]++
+		return
+	case d.isHello:
+		t.takeHello(sock, src, b, d.hello, late)
+		return
+	case err != nil:
+		t.dropped[dropMalformed]++
+		return
+	}
+	from, to := d.from, d.to
 	p := t.peers[from.ID]
 	if p == nil || to.ID != t.me.ID {
 		t.dropped[dropUnknown]++
@@ -120,8 +136,7 @@ func (t *Transport) receive(sock int, src netip.AddrPort, b []byte) {
 		t.dropped[dropUnknown]++
 		return
 	}
-	if f, ok := t.fault(p, p.paths[i]); ok && f.CutIn {
-		t.dropped[dropFault]++
+	if t.intercept(p, i, src, b, late) {
 		return
 	}
 	session := p.session
@@ -155,16 +170,9 @@ func (t *Transport) count(r reason) {
 	t.mu.Unlock()
 }
 
-// receiveHello learns who is there, and answers those who know less than the
+// takeHello learns who is there, and answers those who know less than the
 // truth of this node or of themselves.
-func (t *Transport) receiveHello(sock int, src netip.AddrPort, b []byte) {
-	h, err := t.keys.OpenHello(b)
-	if err != nil {
-		t.count(reasonOf(err))
-		return
-	}
-	t.mu.Lock()
-	defer t.unlock()
+func (t *Transport) takeHello(sock int, src netip.AddrPort, b []byte, h seal.Hello, late bool) {
 	p := t.peers[h.From.ID]
 	if h.To != t.me.ID || h.From.ID == t.me.ID || p == nil && len(t.order) >= MaxPeers {
 		t.dropped[dropUnknown]++
@@ -184,8 +192,7 @@ func (t *Transport) receiveHello(sock int, src netip.AddrPort, b []byte) {
 		t.dropped[dropUnknown]++
 		return
 	}
-	if f, ok := t.fault(p, p.paths[i]); ok && f.CutIn {
-		t.dropped[dropFault]++
+	if t.intercept(p, i, src, b, late) {
 		return
 	}
 	// A hello may be a replay: one of a known incarnation must move nothing.

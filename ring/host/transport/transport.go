@@ -31,6 +31,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rain/ring"
@@ -145,12 +146,15 @@ type Transport struct {
 	urgent    bool         // there is something to drain that no reader will
 	closed    bool
 	faults    map[faultKey]Fault
+	faultNews chan struct{} // closed when they change
 	delayed   []delayed
 	delayedAt ring.Instant // the soonest of them; 0: none
 	dropped   [reasons]uint64
 	misc      queue // verdicts and news that belong to no peer
 
 	plain, sealed []byte // scratch
+
+	faulty atomic.Bool // len(faults) > 0
 }
 
 type socket struct {
@@ -172,7 +176,7 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg: cfg, log: log, keys: keys, me: me,
-		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{},
+		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{}, faultNews: make(chan struct{}),
 	}
 	for _, l := range cfg.Links {
 		network := "udp"

@@ -53,6 +53,8 @@ type Monitor struct {
 	heardAt ring.Instant
 	window  uint64 // bit i: the peer's ping heard-i came
 	srtt    time.Duration
+	sampled time.Duration // the last round trip, not smoothed
+	proven  ring.Instant  // when the newest ping that was echoed had been sent
 
 	past []Transition // the last Keep, oldest first
 	out  Effects
@@ -77,7 +79,11 @@ func (m *Monitor) Up() bool { return m.history.Up() }
 // Tick does what is due. Early and late calls are fine: time by which a call
 // comes late does not count against the path, as a caller that slept could not
 // hear.
-func (m *Monitor) Tick(now ring.Instant) Effects {
+func (m *Monitor) Tick(now ring.Instant) Effects { return m.TickEarly(now, 0) }
+
+// TickEarly is Tick, but a ping that is due within slop goes out now: so that
+// the monitors of one node wake it together.
+func (m *Monitor) TickEarly(now ring.Instant, slop time.Duration) Effects {
 	m.begin()
 	if late := now.Sub(m.wake()); late > 0 && m.no > 0 {
 		m.fresh = min(m.fresh.Add(late), now)
@@ -89,7 +95,7 @@ func (m *Monitor) Tick(now ring.Instant) Effects {
 			m.pingAt = now
 		}
 	}
-	if now >= m.pingAt {
+	if now.Add(slop) >= m.pingAt {
 		m.ping(now)
 	}
 	return m.end()
@@ -121,8 +127,12 @@ func (m *Monitor) Receive(now ring.Instant, p Ping) Effects {
 
 // session starts the history anew with a peer that is new or has restarted.
 func (m *Monitor) session(now ring.Instant, inc ring.Incarnation) {
-	was := m.history.Up()
 	m.peer = inc
+	m.renew(now)
+}
+
+func (m *Monitor) renew(now ring.Instant) {
+	was := m.history.Up()
 	m.history = NewHistory(m.cfg.Slack)
 	m.echoes, m.downNo, m.echoed = 0, m.no, m.no
 	m.heard, m.window = 0, 0
@@ -177,7 +187,8 @@ func (m *Monitor) echo(now ring.Instant, p Ping) {
 	}
 	m.fresh = now
 	if m.no-p.Echo < sentKept && p.Held >= 0 {
-		m.sample(now.Sub(m.sentAt[p.Echo%sentKept]) - p.Held)
+		m.proven = m.sentAt[p.Echo%sentKept]
+		m.sample(now.Sub(m.proven) - p.Held)
 	}
 	if m.history.Up() || p.Echo <= m.downNo {
 		return
@@ -189,6 +200,7 @@ func (m *Monitor) echo(now ring.Instant, p Ping) {
 
 func (m *Monitor) sample(rtt time.Duration) {
 	rtt = max(rtt, time.Microsecond)
+	m.sampled = rtt
 	if m.srtt == 0 {
 		m.srtt = rtt
 	}

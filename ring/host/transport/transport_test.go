@@ -174,7 +174,7 @@ func TestDelivery(t *testing.T) {
 					up++
 				}
 			}
-			return up == links
+			return up == links*links // every link with every address
 		})
 		a.stop()
 		b.stop()

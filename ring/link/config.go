@@ -12,10 +12,10 @@ type Config struct {
 	// Slack is by how many transitions the two histories may differ, at least 2.
 	// Default 2.
 	Slack int
-	// Every is how often a ping goes out. Default 20ms.
+	// Every is how often a ping goes out. Default 30ms.
 	Every time.Duration
 	// DownAfter is how long no new echo may come before the path is Down; at
-	// least 2 Every. Default 100ms.
+	// least 2 Every. Default 150ms.
 	DownAfter time.Duration
 	// UpEchoes is how many echoes in a row, each within DownAfter of the last,
 	// bring a path Up. Default 2. It doubles with each loss of a path that was Up
@@ -32,7 +32,7 @@ type Config struct {
 // DefaultConfig is for a LAN.
 func DefaultConfig() Config {
 	return Config{
-		Slack: MinSlack, Every: 20 * time.Millisecond, DownAfter: 100 * time.Millisecond,
+		Slack: MinSlack, Every: 30 * time.Millisecond, DownAfter: 150 * time.Millisecond,
 		UpEchoes: 2, MaxUpEchoes: 64, Calm: 10 * time.Second, Keep: 1000,
 	}
 }

@@ -95,8 +95,9 @@ func (m *Monitor) TickEarly(now ring.Instant, slop time.Duration) Effects {
 			m.pingAt = now
 		}
 	}
-	if now.Add(slop) >= m.pingAt {
+	if due := m.pingAt; now.Add(slop) >= due {
 		m.ping(now)
+		m.pingAt = max(due, now).Add(m.cfg.Every) // early once is not more often
 	}
 	return m.end()
 }

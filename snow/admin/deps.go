@@ -23,6 +23,7 @@ type Deps struct {
 	Cluster Cluster
 	Fault   Fault
 	Metrics func(io.Writer) // Prometheus text, with HELP and TYPE
+	Links   func(history bool) LinksAnswer
 }
 
 // StatusSource tells how the node is.

@@ -65,6 +65,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.status()
 	case "events":
 		return c.events()
+	case "links":
+		return c.links()
 	case "objects":
 		return c.objects()
 	case "symbols":

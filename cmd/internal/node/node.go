@@ -233,7 +233,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	srv, err := admin.New(cfg, admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics,
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Metrics: n.writeMetrics, Links: n.allLinks,
 	}, n.log.With("layer", "admin"))
 	n.admin = srv
 	return nil, err

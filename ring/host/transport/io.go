@@ -227,6 +227,7 @@ func (t *Transport) open(now ring.Instant, p *peer, i int, exact bool, in arrive
 	default:
 		t.dropped[dropMalformed]++
 	}
+	t.tickLinks(now) // a wake-up less, later
 	t.drain(&p.queue)
 }
 

@@ -32,6 +32,7 @@ func (t *Transport) pace(now ring.Instant) {
 		}
 	}
 	base := max(t.cfg.Link.Every, time.Duration(n)*time.Second/time.Duration(t.cfg.PingBudget))
+	t.slop = base / 4
 	for _, p := range t.order {
 		for _, a := range p.direct() {
 			every := base
@@ -56,7 +57,7 @@ func (t *Transport) downAfter(a *path) time.Duration {
 // tickLinks pings what is due, all that is nearly due with it, so that a node
 // wakes for many paths at once.
 func (t *Transport) tickLinks(now ring.Instant) {
-	if now < t.linksAt {
+	if now.Add(t.slop) < t.linksAt {
 		return
 	}
 	t.linksAt = now.Add(t.cfg.PingEvery)
@@ -65,7 +66,7 @@ func (t *Transport) tickLinks(now ring.Instant) {
 			continue // a hello must come first
 		}
 		for i, a := range p.direct() {
-			t.linkEffects(now, p, i, a.mon.TickEarly(now, a.every/4), false)
+			t.linkEffects(now, p, i, a.mon.TickEarly(now, t.slop), false)
 		}
 	}
 }

@@ -76,7 +76,7 @@ type Config struct {
 	PingEvery time.Duration
 	// Link is how paths are watched. Its Every and DownAfter are the least; with
 	// many paths both grow, so that not more than PingBudget pings a second leave
-	// this node (some more while paths change). Default 200; less costs less and
+	// this node (some more while paths change). Default 150; less costs less and
 	// learns later that an idle path is dead.
 	Link       link.Config
 	PingBudget int
@@ -96,7 +96,7 @@ func DefaultConfig() Config {
 	r := rudp.DefaultConfig()
 	return Config{
 		SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: r.Payload,
-		Link: link.DefaultConfig(), PingBudget: 200, Relays: MaxRelays,
+		Link: link.DefaultConfig(), PingBudget: 150, Relays: MaxRelays,
 	}
 }
 
@@ -174,9 +174,10 @@ type Transport struct {
 	delayed   []delayed
 	delayedAt ring.Instant // the soonest of them; 0: none
 	dropped   [reasons]uint64
-	misc      queue        // verdicts and news that belong to no peer
-	linksAt   ring.Instant // the next ping is due
-	tableAt   ring.Instant // the next table is due
+	misc      queue         // verdicts and news that belong to no peer
+	linksAt   ring.Instant  // the next ping is due
+	slop      time.Duration // how early it may go, if the node is awake anyway
+	tableAt   ring.Instant  // the next table is due
 	tableSent ring.Instant
 	tableNo   uint64
 	relaysDue bool // relays are to be chosen anew

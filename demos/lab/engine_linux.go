@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -33,6 +34,9 @@ func (c *engineCmd) Run(ctx context.Context, _ io.Writer) error {
 		return fmt.Errorf("%s: %w", c.Topology, err)
 	}
 	program, err := exec.LookPath(c.Program)
+	if err == nil {
+		program, err = filepath.Abs(program) // nodes run in folders of their own
+	}
 	if err != nil {
 		return err
 	}

@@ -108,19 +108,24 @@ func (m *Monitor) Receive(now ring.Instant, p Ping) Effects {
 	if p.Inc < m.peer || p.Peer > m.inc {
 		return m.end() // from before the peer's restart, or for after ours
 	}
-	if p.Inc > m.peer {
+	fresh := p.Inc > m.peer
+	if fresh {
 		m.session(now, p.Inc)
 	}
 	m.listen(now, p)
 	if p.Peer != m.inc {
-		return m.end() // the peer does not know us yet: not of this session
+		// The peer does not know us yet: not of this session. It waits to hear.
+		if fresh || now >= m.sentAt[m.no%sentKept].Add(m.cfg.Every/2) {
+			m.ping(now)
+		}
+		return m.end()
 	}
 	before := m.history.Count()
 	if p.Count > m.history.Seen() && m.history.Valid(p.Count) {
 		m.follow(now, p.Count)
 	}
-	m.echo(now, p)
-	if m.history.Count() != before {
+	eager := m.echo(now, p)
+	if m.history.Count() != before || fresh || eager {
 		m.ping(now) // the other end should hear of it at once
 	}
 	return m.end()
@@ -178,9 +183,11 @@ func (m *Monitor) follow(now ring.Instant, count uint64) {
 }
 
 // echo takes the proof that a ping of ours went there and an answer came back.
-func (m *Monitor) echo(now ring.Instant, p Ping) {
+// It returns whether the next one should not wait: a new session has nothing to
+// live down.
+func (m *Monitor) echo(now ring.Instant, p Ping) (eager bool) {
 	if p.Echo <= m.echoed || p.Echo > m.no {
-		return
+		return false
 	}
 	m.echoed = p.Echo
 	if now.Sub(m.fresh) >= m.cfg.DownAfter {
@@ -192,11 +199,12 @@ func (m *Monitor) echo(now ring.Instant, p Ping) {
 		m.sample(now.Sub(m.proven) - p.Held)
 	}
 	if m.history.Up() || p.Echo <= m.downNo {
-		return
+		return false
 	}
 	if m.echoes++; m.echoes >= m.need && m.history.Restored() {
 		m.report(now, CauseEchoes)
 	}
+	return m.echoes < m.need && m.need == m.cfg.UpEchoes && m.history.Count() == 0
 }
 
 func (m *Monitor) sample(rtt time.Duration) {

@@ -205,12 +205,15 @@ type LinkInfo struct {
 	RTT   time.Duration // smoothed; 0: not measured yet
 	Loss  float64       // share of packets lost lately, 0 to 1
 	Heard ring.Instant  // when the last answer to something sent over it came; 0: never
+	State State         // as reported
+	Fails int           // packets in a row without an answer
+	Queue int           // fragments on their way
 }
 
 // Link tells what is known of link i.
 func (c *Conn) Link(i int) LinkInfo {
 	l := &c.links[i]
-	return LinkInfo{RTT: l.srtt, Loss: l.loss, Heard: l.heard}
+	return LinkInfo{RTT: l.srtt, Loss: l.loss, Heard: l.heard, State: l.state, Fails: l.fails, Queue: l.flying}
 }
 
 func (c *Conn) begin() {

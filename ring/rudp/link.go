@@ -1,6 +1,7 @@
 package rudp
 
 import (
+	"math"
 	"time"
 
 	"rain/ring"
@@ -116,25 +117,60 @@ func (c *Conn) rto(l *link, tries int) time.Duration {
 // there is one with room, the best of those; for a first try in turn over equal
 // ones. -1: no link has room.
 func (c *Conn) pick(f *fragment) int {
-	best := c.best(c.open &^ f.tried)
-	if best < 0 {
-		again := c.open
-		if f.tries > 0 && c.ways > 1 {
-			again &^= 1 << f.link
+	switch {
+	case f.tries == 0:
+		return c.first()
+	case f.overtaken:
+		// A single loss: the link works. Another one if it is no worse.
+		if best := c.best(c.peers() &^ (1 << f.link)); best >= 0 {
+			return best
 		}
-		if best = c.best(again); best < 0 {
-			best = c.best(c.open)
+		return c.best(c.peers())
+	}
+	if best := c.best(c.open &^ f.tried); best >= 0 {
+		return best
+	}
+	again := c.open
+	if c.ways > 1 {
+		again &^= 1 << f.link
+	}
+	if best := c.best(again); best >= 0 {
+		return best
+	}
+	return c.best(c.open)
+}
+
+// peers are the open links that are not much worse than the best: no spare ones
+// beside one that works, no failing ones beside one that does not fail.
+func (c *Conn) peers() (among uint16) {
+	top := time.Duration(math.MaxInt64)
+	for i := range c.links {
+		if c.open&(1<<i) != 0 {
+			top = min(top, c.links[i].score())
 		}
 	}
-	if best < 0 || f.tries > 0 {
-		return best
+	for i := range c.links {
+		if c.open&(1<<i) != 0 && c.links[i].score()-top < handicap(Spare)/2 {
+			among |= 1 << i
+		}
+	}
+	return among
+}
+
+// first chooses for a first try. It would rather wait for room on a link that
+// works than burden a spare one.
+func (c *Conn) first() int {
+	among := c.peers()
+	best := c.best(among)
+	if best < 0 {
+		return -1
 	}
 	limit := c.links[best].score()
 	limit += limit/4 + 20*time.Microsecond
 	c.turn++
 	for k := range c.links {
 		i := (c.turn + k) % len(c.links)
-		if l := &c.links[i]; c.open&(1<<i) != 0 && l.room() && l.score() <= limit {
+		if l := &c.links[i]; among&(1<<i) != 0 && l.room() && l.score() <= limit {
 			return i
 		}
 	}

@@ -30,8 +30,10 @@ type fragment struct {
 	link   uint8  // the last one
 	tries  int
 	number uint64 // of the last transmission, on its link
-	sentAt ring.Instant
-	rtoAt  ring.Instant
+	// overtaken: it counts as lost because later ones arrived.
+	overtaken bool
+	sentAt    ring.Instant
+	rtoAt     ring.Instant
 }
 
 type message struct {
@@ -134,6 +136,7 @@ func (c *Conn) transmit(now ring.Instant, seq uint64, f *fragment, i int) {
 	f.state, f.link, f.number, f.sentAt = flying, uint8(i), l.sent, now
 	f.tried |= 1 << i
 	f.tries++
+	f.overtaken = false
 	f.rtoAt = now.Add(c.rto(l, f.tries))
 	c.out.flying++
 	n := int(seq - f.msg.first)
@@ -280,6 +283,7 @@ func (c *Conn) detectLoss(now ring.Instant) {
 		}
 		// Also overdue: links that reorder must not cost a second copy of all.
 		if l := &c.links[f.link]; f.number+reorder <= l.acked && now.Sub(f.sentAt) > l.srtt+2*l.rttvar {
+			f.overtaken = true
 			c.lose(now, f)
 		}
 	}

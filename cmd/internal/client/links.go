@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"rain/snow/admin"
@@ -23,29 +25,33 @@ func (c *Client) Links(ctx context.Context, history bool) ([]admin.LinksAnswer, 
 		err = o.call(ctx, request{method: "GET", path: path}, &a)
 		return a, err
 	}
-	type answer struct {
-		admin.LinksAnswer
-		err error
-	}
-	all := make([]answer, len(st.Members))
-	var wg sync.WaitGroup
-	for i, m := range st.Members {
-		wg.Go(func() {
-			o, err := c.Node(ctx, m.Name)
-			if err == nil {
-				all[i].LinksAnswer, err = ask(o)
-			}
-			all[i].err = err
-		})
-	}
-	wg.Wait()
-	var out []admin.LinksAnswer
-	for _, a := range all {
-		if a.err == nil {
-			out = append(out, a.LinksAnswer)
+	var mu sync.Mutex
+	answers := map[string]admin.LinksAnswer{} // by node
+	note := func(o *Client) {
+		if a, err := ask(o); err == nil {
+			mu.Lock()
+			answers[a.Node] = a
+			mu.Unlock()
 		}
 	}
-	if len(out) > 0 {
+	var wg sync.WaitGroup
+	for _, u := range c.urls {
+		wg.Go(func() { note(c.at(u)) })
+	}
+	wg.Wait()
+	for _, m := range st.Members {
+		if _, ok := answers[m.Name]; ok {
+			continue
+		}
+		if o, err := c.Node(ctx, m.Name); err == nil {
+			note(o)
+		}
+	}
+	if len(answers) > 0 {
+		var out []admin.LinksAnswer
+		for _, name := range slices.Sorted(maps.Keys(answers)) {
+			out = append(out, answers[name])
+		}
 		return out, nil
 	}
 	a, err := ask(c) // addresses of nodes are not known here

@@ -118,16 +118,50 @@ func (t *Transport) monitor(now ring.Instant, a *path) {
 // direct are the paths that lead there without another node's help.
 func (p *peer) direct() []*path { return p.paths[:p.nDirect] }
 
-// bestDirect is the fastest direct path that is Up; nil: there is none.
-func (p *peer) bestDirect() *path {
-	var best *path
-	var rtt time.Duration
-	for _, a := range p.direct() {
-		if info := a.mon.Info(); info.Up && info.Peer == p.inc && (best == nil || info.RTT < rtt) {
-			best, rtt = a, info.RTT
+// ways are the one or two direct paths for a frame that nobody sends again:
+// those that work as far as is known, the best first; the second has another
+// link and address if it can, so that one cable less loses nothing. The receiver
+// drops the copy. It is valid until the next call.
+func (t *Transport) ways(p *peer) []*path {
+	t.two = t.two[:0]
+	if p.session == nil {
+		return t.two
+	}
+	type cost struct {
+		fails, same int
+		rtt         time.Duration
+	}
+	for range 2 {
+		var best *path
+		var least cost
+		for i, a := range p.direct() {
+			if a.told != rudp.Up || slices.Contains(t.two, a) {
+				continue
+			}
+			l := p.conn.Link(i)
+			c := cost{fails: l.Fails, rtt: l.RTT}
+			for _, b := range t.two {
+				if a.sock == b.sock {
+					c.same++
+				}
+				if a.remote == b.remote {
+					c.same++
+				}
+			}
+			if best == nil || cmp.Or(cmp.Compare(c.same, least.same), cmp.Compare(c.fails, least.fails), cmp.Compare(c.rtt, least.rtt)) < 0 {
+				best, least = a, c
+			}
+		}
+		if best != nil {
+			t.two = append(t.two, best)
 		}
 	}
-	return best
+	return t.two
+}
+
+// reached reports whether a direct path to a peer works as far as is known.
+func (p *peer) reached() bool {
+	return p.session != nil && slices.ContainsFunc(p.direct(), func(a *path) bool { return a.told == rudp.Up })
 }
 
 // upPaths is how many direct paths are Up.
@@ -175,7 +209,7 @@ func (t *Transport) learn(now ring.Instant, p *peer, sock int, src netip.AddrPor
 // stateOf says how far rudp can count on a path.
 func (t *Transport) stateOf(now ring.Instant, p *peer, a *path) rudp.State {
 	if a.relay {
-		if a.via != nil && a.via.upPaths() > 0 {
+		if a.via != nil && a.via.reached() {
 			return rudp.Spare
 		}
 		return rudp.Dead

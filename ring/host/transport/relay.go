@@ -44,15 +44,12 @@ func (t *Transport) sendTables(now ring.Instant) {
 	rows := make([]row, 0, len(t.order))
 	for _, p := range t.order {
 		if p.session != nil && len(rows) < maxTable {
-			rows = append(rows, row{id: p.id, up: uint8(p.upPaths()), paths: uint8(p.nDirect)})
+			rows = append(rows, row{id: p.id, up: uint8(p.toldUp()), paths: uint8(p.nDirect)})
 		}
 	}
 	t.frame = appendTable(t.frame[:0], t.tableNo, rows)
 	for _, p := range t.order {
-		if a := p.bestDirect(); a != nil {
-			t.sealed = p.session.Seal(t.sealed[:0], t.frame)
-			t.out(now, p, a, t.sealed)
-		}
+		t.twice(now, p)
 	}
 }
 
@@ -72,6 +69,16 @@ func (t *Transport) takeTable(now ring.Instant, p *peer, b []byte) {
 	p.table, p.tableNo, p.tableAt = rows, no, now
 }
 
+// toldUp is how many direct paths work as far as is known.
+func (p *peer) toldUp() (n int) {
+	for _, a := range p.direct() {
+		if a.told == rudp.Up {
+			n++
+		}
+	}
+	return n
+}
+
 // reaches reports whether a neighbour says that it has a path Up to a node.
 func (p *peer) reaches(now ring.Instant, id ring.NodeID) bool {
 	if now.Sub(p.tableAt) > tableOld || p.tableAt == 0 {
@@ -87,7 +94,7 @@ func (t *Transport) assignRelays(now ring.Instant) {
 		return
 	}
 	t.relaysDue = false
-	good := func(q, p *peer) bool { return q != p && q.bestDirect() != nil && q.reaches(now, p.id) }
+	good := func(q, p *peer) bool { return q != p && q.reached() && q.reaches(now, p.id) }
 	for _, p := range t.order {
 		slots := p.paths[p.nDirect:]
 		for i, s := range slots {
@@ -134,19 +141,26 @@ func (t *Transport) relayPath(now ring.Instant, p, q *peer) int {
 
 // sendByRelay has a neighbour carry a datagram that is sealed for a peer.
 func (t *Transport) sendByRelay(now ring.Instant, p, q *peer, b []byte) {
-	var a *path
-	if q != nil {
-		a = q.bestDirect()
-	}
-	if a == nil {
+	if q == nil || !q.reached() {
 		t.dropped[dropRelay]++
 		return
 	}
 	t.frame = append(t.frame[:0], kindRelay)
 	t.frame = binary.BigEndian.AppendUint32(t.frame, uint32(p.id))
 	t.frame = append(t.frame, b...)
+	t.twice(now, q)
+}
+
+// twice seals t.frame for a neighbour and sends it on one path, or on two.
+func (t *Transport) twice(now ring.Instant, q *peer) {
+	ways := t.ways(q)
+	if len(ways) == 0 {
+		return
+	}
 	t.outer = q.session.Seal(t.outer[:0], t.frame)
-	t.out(now, q, a, t.outer)
+	for _, a := range ways {
+		t.out(now, q, a, t.outer)
+	}
 }
 
 // carry passes on what a peer asks for, if it is its own and there is a path.
@@ -157,11 +171,7 @@ func (t *Transport) carry(now ring.Instant, from *peer, b []byte) {
 		return
 	}
 	p := t.peers[to]
-	var a *path
-	if p != nil && p != from {
-		a = p.bestDirect()
-	}
-	if a == nil || t.cfg.Relays == 0 || !from.mayRelay(now) {
+	if p == nil || p == from || !p.reached() || t.cfg.Relays == 0 || !from.mayRelay(now) {
 		t.dropped[dropRelay]++
 		return
 	}
@@ -174,8 +184,7 @@ func (t *Transport) carry(now ring.Instant, from *peer, b []byte) {
 	t.carried.datagrams++
 	t.carried.bytes += uint64(len(inner))
 	t.frame = append(append(t.frame[:0], kindRelayed), inner...)
-	t.outer = p.session.Seal(t.outer[:0], t.frame)
-	t.out(now, p, a, t.outer)
+	t.twice(now, p)
 }
 
 // mayRelay keeps one peer from having more carried than is fair.
@@ -194,7 +203,7 @@ func (p *peer) mayRelay(now ring.Instant) bool {
 func (t *Transport) greetByRelay(now ring.Instant, p *peer) {
 	n := 0
 	for _, q := range t.order {
-		if q != p && n < rudp.MaxLinks-MaxPaths && q.reaches(now, p.id) && q.bestDirect() != nil {
+		if q != p && n < rudp.MaxLinks-MaxPaths && q.reaches(now, p.id) && q.reached() {
 			t.sealed = t.keys.SealHello(t.sealed[:0], seal.Hello{From: t.me, To: p.id, Known: p.inc})
 			t.sendByRelay(now, p, q, t.sealed)
 			n++

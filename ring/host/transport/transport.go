@@ -184,6 +184,7 @@ type Transport struct {
 	carried   relayed
 
 	plain, inner, sealed, frame, outer []byte // scratch
+	two                                []*path
 
 	faulty atomic.Bool // len(faults) > 0
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"rain/ring"
+	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
 	"rain/snow/admin"
 )
@@ -67,6 +68,15 @@ func changes(past []transport.PathTransition) []admin.LinkChange {
 			c.State = "up"
 		}
 		out = append(out, c)
+	}
+	return out
+}
+
+// bulkRoutes are the ways that work now, for big bytes.
+func (n *node) bulkRoutes(id ring.NodeID) []bulk.Route {
+	var out []bulk.Route
+	for _, r := range n.tr.Routes(id) {
+		out = append(out, bulk.Route{Local: r.Local.Addr().Unmap(), Remote: r.Remote})
 	}
 	return out
 }

@@ -175,6 +175,8 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	if err != nil {
 		return server.Close, err
 	}
+	n.client.SetLocal(cfg.Listen)
+	n.client.SetRoutes(n.bulkRoutes)
 	for _, p := range n.file.Peers {
 		if p.ID != n.file.Node.ID {
 			n.client.SetPeer(p.ID, p.Links)

@@ -11,6 +11,7 @@ import (
 	"rain/ring/host/clock"
 	"rain/ring/host/seal"
 	"rain/ring/link"
+	"rain/ring/rudp"
 )
 
 // reason says why a datagram was dropped.
@@ -164,6 +165,40 @@ func (t *Transport) Neighbours() []Neighbour {
 
 func (t *Transport) byID() []*peer {
 	return slices.SortedFunc(slices.Values(t.order), func(a, b *peer) int { return cmp.Compare(a.id, b.id) })
+}
+
+// Route is a direct path to a peer that works as far as is known.
+type Route struct{ Local, Remote netip.AddrPort }
+
+// Routes are the ways to a peer, those between links of equal number first, then
+// the fast ones.
+func (t *Transport) Routes(id ring.NodeID) []Route {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[id]
+	if p == nil || p.session == nil {
+		return nil
+	}
+	var good []*path
+	for _, a := range p.direct() {
+		if a.told == rudp.Up {
+			good = append(good, a)
+		}
+	}
+	other := func(a *path) int {
+		if a.twin {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(good, func(a, b *path) int {
+		return cmp.Or(other(a)-other(b), cmp.Compare(a.mon.Info().RTT, b.mon.Info().RTT))
+	})
+	var out []Route
+	for _, a := range good {
+		out = append(out, Route{t.socks[a.sock].addr, a.remote})
+	}
+	return out
 }
 
 // Known is the incarnation of a peer that is known; 0: none.

@@ -170,7 +170,7 @@ func (c *Conn) acked(now ring.Instant, from int, p *packet) {
 			n++
 			by[f.link]++
 			c.settle(now, f)
-			if f.tried&(1<<from) != 0 && (last == nil || f.sentAt >= last.sentAt) {
+			if f.tried == 1<<f.link && (last == nil || f.sentAt >= last.sentAt) {
 				last = f
 			}
 		}
@@ -190,9 +190,11 @@ func (c *Conn) acked(now ring.Instant, from int, p *packet) {
 	}
 	o.progress = now
 	if last != nil {
-		l := &c.links[from]
+		// It went over this link only, so it arrived by it, whichever way the
+		// answer came.
+		l := &c.links[last.link]
 		l.answered(now)
-		if last.tries == 1 { // else it is not known which one was answered
+		if last.tries == 1 && int(last.link) == from { // else it is not known which one was answered
 			l.sample(now.Sub(last.sentAt))
 		}
 	}

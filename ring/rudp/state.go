@@ -117,10 +117,10 @@ func (c *Conn) giveUpAll() {
 }
 
 // ackWay is the link for an acknowledgement: the one that brought the data, if
-// what is sent over it arrives as far as is known.
+// what is sent over it arrives as far as is known, or if the peer asks again.
 func (c *Conn) ackWay() int {
 	l := &c.links[c.in.ackLink]
-	if l.state <= Spare && l.fails == 0 || c.ways == 0 {
+	if l.state <= Spare && l.fails == 0 || c.in.repeat || c.ways == 0 {
 		return c.in.ackLink
 	}
 	best := c.in.ackLink

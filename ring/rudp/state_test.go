@@ -109,8 +109,9 @@ func TestOneWay(t *testing.T) {
 		w.loss[dir][0] = 1
 		for ref := uint64(1); ref <= 20; ref++ {
 			w.send(0, ref, testMessage(ref, 4000))
+			w.send(1, ref, testMessage(ref, 4000))
 			w.run(30 * time.Millisecond)
-			if !w.said[0][ref] {
+			if !w.said[0][ref] || !w.said[1][ref] {
 				t.Fatalf("direction %d dead: message %d failed", dir, ref)
 			}
 		}

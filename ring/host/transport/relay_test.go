@@ -64,8 +64,11 @@ func TestRelay(t *testing.T) {
 					ref++
 					n[0].Send(m2, make([]byte, 5000), ref)
 					n[1].Send(m1, make([]byte, 5000), ref)
-					if !n[0].verdict(ref) || !n[1].verdict(ref) {
-						t.Fatalf("message %d failed, and a neighbour reaches both", ref)
+					if a, b := n[0].verdict(ref), n[1].verdict(ref); !a || !b {
+						for _, x := range n {
+							dump(t, x)
+						}
+						t.Fatalf("message %d failed (there %v, back %v), and a neighbour reaches both", ref, !a, !b)
 					}
 				}
 			}
@@ -211,4 +214,22 @@ func FuzzFrames(f *testing.F) {
 			t.Fatal("a relay of nothing")
 		}
 	})
+}
+
+// dump tells what a node knows, for a test that has failed.
+func dump(t *testing.T, n *node) {
+	t.Helper()
+	t.Logf("%v: %+v", n.me, n.Stats())
+	n.Transport.mu.Lock()
+	defer n.Transport.mu.Unlock()
+	for _, p := range n.order {
+		for i, a := range p.paths {
+			via := ring.NodeID(0)
+			if a.via != nil {
+				via = a.via.id
+			}
+			t.Logf("  %v path %d by %v: told %d, rudp %+v", p.id, i, via, a.told, p.conn.Link(i))
+		}
+		t.Logf("  table %+v", p.table)
+	}
 }

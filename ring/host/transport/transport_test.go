@@ -90,7 +90,8 @@ func testConfig(links int) Config {
 	cfg := DefaultConfig()
 	cfg.Key = bytes.Repeat([]byte{1}, seal.KeySize)
 	cfg.PingEvery = 20 * time.Millisecond
-	cfg.SendTimeout = 300 * time.Millisecond // the machine that tests may be busy
+	cfg.SendTimeout = 500 * time.Millisecond // the machine that tests may be busy
+	cfg.Link.DownAfter = 700 * time.Millisecond
 	for i := range links {
 		cfg.Links = append(cfg.Links, Link{Name: string(rune('a' + i)), Listen: netip.MustParseAddrPort("127.0.0.1:0")})
 	}

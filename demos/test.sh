@@ -17,8 +17,10 @@ run() { # NAME COMMAND...
 	local status=${PIPESTATUS[0]}
 	[ "$status" = 0 ] || { echo "FAILED: $name"; failed=1; }
 }
-run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$')
+run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$|/demos/lab/labtest$')
 run sim $GO test -timeout 15m -count=1 -v ./ring/sim
+# Hosts, switches and cables of its own: as root only.
+run lab $GO test -timeout 10m -count=1 -v ./demos/lab/labtest
 run contract $GO test -timeout 10m -count=1 -v ./cmd/internal/contract
 if [ "$(uname)" = Linux ]; then
 	run plug demos/pull-the-plug.sh

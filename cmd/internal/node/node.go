@@ -144,6 +144,9 @@ func (n *node) buildTransport(context.Context) (func(), error) {
 	cfg := transport.DefaultConfig()
 	cfg.Key = n.file.Cluster.Key
 	cfg.SendTimeout = n.timing.SendTimeout
+	if !n.file.Cluster.Relay {
+		cfg.Relays = 0
+	}
 	for _, l := range n.file.Links {
 		cfg.Links = append(cfg.Links, transport.Link{Name: l.Name, Listen: l.Listen})
 	}

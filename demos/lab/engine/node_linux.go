@@ -84,6 +84,9 @@ func nodeFile(p *plan.Plan, i int, h *plan.Host) string {
 	if p.Cluster.Detection != "" {
 		say("detection = %q", p.Cluster.Detection)
 	}
+	if !p.Cluster.Relay {
+		say("relay = false")
+	}
 	var founders, peers []string
 	for j, o := range p.Nodes() {
 		founders = append(founders, fmt.Sprintf("%q", id(j)))

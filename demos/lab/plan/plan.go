@@ -11,6 +11,7 @@
 //	[cluster]
 //	preset = "lan"        # of the nodes; default "lan"
 //	detection = ""        # default: the program's
+//	relay = true          # nodes carry messages for others; default true
 //	vips = 2              # addresses 10.77.100.1 and on; default 2
 //	vip_interface = "eth0"
 //
@@ -57,6 +58,7 @@ type Plan struct {
 type Cluster struct {
 	Preset       string `toml:"preset"`
 	Detection    string `toml:"detection"`
+	Relay        bool   `toml:"relay"`
 	VIPs         int    `toml:"vips"`
 	VIPInterface string `toml:"vip_interface"`
 }
@@ -109,7 +111,7 @@ const (
 
 // Parse reads a topology file. Errors name what is wrong in it, all at once.
 func Parse(text string) (*Plan, error) {
-	f := file{Name: "lab", Cluster: Cluster{Preset: "lan", VIPs: 2, VIPInterface: "eth0"}}
+	f := file{Name: "lab", Cluster: Cluster{Preset: "lan", Relay: true, VIPs: 2, VIPInterface: "eth0"}}
 	meta, err := toml.Decode(text, &f)
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)

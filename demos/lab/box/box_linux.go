@@ -132,6 +132,11 @@ func address(port plan.Port, i int) error {
 	if err := netlink.LinkSetHardwareAddr(l, net.HardwareAddr(port.MAC[:])); err != nil {
 		return fmt.Errorf("hardware address: %w", err)
 	}
+	// A short queue in the device, so that the host's own queue with its bands
+	// decides who goes first, as with a real card.
+	if err := netlink.LinkSetTxQLen(l, tapQueue); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
 	if err := netlink.LinkSetUp(l); err != nil {
 		return err
 	}
@@ -193,6 +198,9 @@ func (t *Tap) Carrier(on bool) error {
 	}
 	return nil
 }
+
+// tapQueue is how many frames wait in a device.
+const tapQueue = 64
 
 const tunSetCarrier = 0x400454e2 // TUNSETCARRIER, _IOW('T', 226, int)
 

@@ -225,7 +225,7 @@ func (l *leg) measure(rtt time.Duration, data []byte) {
 	switch {
 	case rtt < 2*l.least+slack:
 		l.limit = min(l.limit+MaxPiece/2, Window)
-	case rtt > 4*l.least+4*slack:
+	case rtt > 3*l.least+2*slack:
 		l.limit = max(l.limit-min(l.limit, MaxPiece/2), minLimit)
 	}
 }

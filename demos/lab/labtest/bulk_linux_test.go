@@ -137,7 +137,7 @@ func (l *lab) helper(host, what string) *exec.Cmd {
 // TestBulkOverTwoLinks: cables of a limited rate; two carry nearly twice what one
 // does, and one that dies midway fails nothing.
 func TestBulkOverTwoLinks(t *testing.T) {
-	const rate, size = 4_000_000, 12 << 20
+	const rate, size = 4_000_000, 8 << 20
 	l := up(t, "../small.toml", withVIPs(0), "--empty")
 	for _, c := range []string{"n1-s1", "n1-s2", "n2-s1", "n2-s2"} {
 		l.do("rate", c, strconv.Itoa(rate))

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	flagN      = flag.Int("n", 6, "random sets of faults")
+	flagSets   = flag.Int("sets", 20, "random sets of faults")
 	flagFaults = flag.Int("faults", 1, "how many faults a set has at most")
 	flagSeed   = flag.Uint64("seed", 1, "of the choice of faults")
 )
@@ -77,7 +77,7 @@ func TestBadWeather(t *testing.T) {
 			l.do("late", n+"-"+s, "2")
 		}
 	}
-	time.Sleep(8 * time.Second)
+	time.Sleep(5 * time.Second)
 	l.same("5 % loss", number)
 }
 
@@ -91,7 +91,7 @@ func TestRandomFaults(t *testing.T) {
 	}
 	all := net.Elements()
 	rng := rand.New(rand.NewPCG(*flagSeed, 0))
-	for range *flagN {
+	for range *flagSets {
 		var set []topology.Element
 		for range 1 + rng.IntN(*flagFaults) {
 			if e := all[rng.IntN(len(all))]; !slices.Contains(set, e) {

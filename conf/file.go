@@ -85,6 +85,11 @@ type Cluster struct {
 	// majority of the view, tie-break by member), witness, any.
 	Policy string `toml:"policy" allow:"dynamic|witness|any"`
 
+	// Relay has this node carry messages between two others that do not reach
+	// each other, and use others likewise: over one hop, sealed end to end, so
+	// that a failure between two nodes leaves nobody out. Default true.
+	Relay bool `toml:"relay"`
+
 	// Founders are the nodes that make the cluster's first token, once a
 	// majority of them meets. Equal in every node's file; 1 to 64 ids.
 	Founders []ring.NodeID `toml:"founders,required"`
@@ -180,7 +185,7 @@ func (c Code) String() string {
 func Default() *File {
 	return &File{
 		Node:    Node{Data: "data", DrainTimeout: 10 * time.Second},
-		Cluster: Cluster{Preset: "lan", Detection: "aggressive", Policy: "dynamic"},
+		Cluster: Cluster{Preset: "lan", Detection: "aggressive", Policy: "dynamic", Relay: true},
 		Log:     Log{Level: "info", Format: "text"},
 		Web: Web{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")},

@@ -17,8 +17,10 @@ run() { # NAME COMMAND...
 	local status=${PIPESTATUS[0]}
 	[ "$status" = 0 ] || { echo "FAILED: $name"; failed=1; }
 }
-run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$|/vip/linux(/netlab)?$')
+run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$|/vip/linux(/netlab)?$|/demos/lab/labtest$')
 run sim $GO test -timeout 15m -count=1 -v ./ring/sim
+# Hosts, switches and cables of its own: as root only.
+run lab $GO test -timeout 10m -count=1 -v ./demos/lab/labtest
 run contract $GO test -timeout 10m -count=1 -v ./cmd/internal/contract
 # One after the other: they build networks, and a loaded machine loses leases.
 run vip-linux $GO test -race -timeout 15m -count=1 -p 1 -v ./vip/linux/...

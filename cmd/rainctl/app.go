@@ -27,26 +27,27 @@ type grammar struct {
 	JSON      bool          `name:"json" help:"Print JSON."`
 	Get       string        `placeholder:"PATH" help:"Print one value of the JSON answer, such as vips.0.holder or members.#."`
 
-	Status  statusCmd  `cmd:"" help:"How the cluster is, in a table and a sentence."`
-	Watch   watchCmd   `cmd:"" help:"Ask a URL again and again and count what fails. It never retries."`
-	Ring    ringCmd    `cmd:"" help:"The membership ring."`
-	Links   linksCmd   `cmd:"" help:"The paths between the nodes."`
-	Node    nodeCmd    `cmd:"" help:"Take nodes out of service and back."`
-	VIP     vipCmd     `cmd:"" name:"vip" help:"Virtual addresses."`
-	Put     putCmd     `cmd:"" help:"Store an object."`
-	GetObj  getCmd     `cmd:"" name:"get" help:"Fetch an object."`
-	Stat    statCmd    `cmd:"" help:"Describe an object."`
-	Rm      rmCmd      `cmd:"" help:"Delete an object."`
-	Ls      lsCmd      `cmd:"" help:"List buckets or objects."`
-	Bucket  bucketCmd  `cmd:"" help:"Buckets."`
-	Layout  layoutCmd  `cmd:"" help:"The storage nodes: where striped objects lie."`
-	Store   storeCmd   `cmd:"" help:"Check and repair what is stored, on all nodes."`
-	Site    siteCmd    `cmd:"" help:"Publish websites."`
-	Video   videoCmd   `cmd:"" help:"Films."`
-	Fault   faultCmd   `cmd:"" help:"Make things fail, where the nodes allow it."`
-	Key     keyCmd     `cmd:"" help:"Cluster keys and tokens."`
-	File    fileCmd    `cmd:"" name:"cluster" help:"Print the cluster file that is in use, for scripts."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Status   statusCmd   `cmd:"" help:"How the cluster is, in a table and a sentence."`
+	Watch    watchCmd    `cmd:"" help:"Ask a URL again and again and count what fails. It never retries."`
+	Ring     ringCmd     `cmd:"" help:"The membership ring."`
+	Links    linksCmd    `cmd:"" help:"The paths between the nodes."`
+	Node     nodeCmd     `cmd:"" help:"Take nodes out of service and back."`
+	VIP      vipCmd      `cmd:"" name:"vip" help:"Virtual addresses."`
+	Put      putCmd      `cmd:"" help:"Store an object."`
+	GetObj   getCmd      `cmd:"" name:"get" help:"Fetch an object."`
+	Stat     statCmd     `cmd:"" help:"Describe an object."`
+	Rm       rmCmd       `cmd:"" help:"Delete an object."`
+	Ls       lsCmd       `cmd:"" help:"List buckets or objects."`
+	Bucket   bucketCmd   `cmd:"" help:"Buckets."`
+	Layout   layoutCmd   `cmd:"" help:"The storage nodes: where striped objects lie."`
+	Store    storeCmd    `cmd:"" help:"Check and repair what is stored, on all nodes."`
+	Site     siteCmd     `cmd:"" help:"Publish websites."`
+	Video    videoCmd    `cmd:"" help:"Films."`
+	Fault    faultCmd    `cmd:"" help:"Make things fail, where the nodes allow it."`
+	Topology topologyCmd `cmd:"" help:"What faults can do to ways of connecting nodes to switches."`
+	Key      keyCmd      `cmd:"" help:"Cluster keys and tokens."`
+	File     fileCmd     `cmd:"" name:"cluster" help:"Print the cluster file that is in use, for scripts."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // app is what a verb's Run gets.

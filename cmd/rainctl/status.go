@@ -198,30 +198,3 @@ func showEvents(w io.Writer, events []admin.Event) {
 		fmt.Fprintln(w)
 	}
 }
-
-type linksCmd struct{}
-
-func (*linksCmd) Run(a *app) error {
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	st, err := c.Status(a.ctx)
-	if err != nil {
-		return err
-	}
-	v := struct {
-		API   int          `json:"api"`
-		Links []admin.Link `json:"links"`
-	}{cli.API, st.Links}
-	return a.print(v, func(w io.Writer) {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "A\tB\tLINK\tSTATE\tRTT\tLOSS\tTRANSITIONS\tSINCE")
-		for _, l := range st.Links {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d us\t%.1f %%\t%d\t%s\n",
-				safe(l.A), safe(l.B), safe(l.Link), safe(l.State), l.RTTUS, l.Loss*100, l.Transitions, ago(time.Now(), l.Since))
-		}
-		_ = t.Flush() // w is a buffer
-	})
-}

@@ -10,7 +10,7 @@ import (
 
 // Config is what a Conn is told at its start.
 type Config struct {
-	// Links is how many links lead to the peer, 1 to 8.
+	// Links is how many links lead to the peer, 1 to MaxLinks.
 	Links int
 	// Payload is how many bytes of a message one packet carries. Default 1200;
 	// more saves packets and may be cut by IP on tunnels.
@@ -40,7 +40,7 @@ func DefaultConfig() Config {
 }
 
 // MaxLinks is how many links a Conn can use.
-const MaxLinks = 8
+const MaxLinks = 10
 
 const minPayload = ring.MaxMessage/Window + 1
 
@@ -98,6 +98,8 @@ type Conn struct {
 	eff   Effects
 	buf   []byte // the packets of the last call, one behind the other
 	turn  int    // spreads packets over equal links
+	open  uint16 // links that may be used, as bits
+	ways  int    // how many they are; 0: nothing can be sent
 }
 
 // New makes a Conn for a peer that has none for us yet.
@@ -105,12 +107,8 @@ func New(cfg Config, now ring.Instant) (*Conn, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Conn{cfg: cfg, links: make([]link, cfg.Links)}
-	for i := range c.links {
-		c.links[i].pingAt = now
-	}
-	c.out.cwnd = startCwnd
-	c.out.ssthresh = Window
+	c := &Conn{cfg: cfg}
+	c.makeLinks(now)
 	return c, nil
 }
 
@@ -185,10 +183,8 @@ func (c *Conn) Abort() []Verdict {
 // What was measured starts anew.
 func (c *Conn) SetLinks(now ring.Instant, n int) {
 	c.cfg.Links = min(max(n, 1), MaxLinks)
-	c.links = make([]link, c.cfg.Links)
-	for i := range c.links {
-		c.links[i].pingAt = now
-	}
+	c.makeLinks(now)
+	c.links[0].flying = c.out.flying
 	for seq := c.out.base; seq < c.out.next; seq++ {
 		f := c.out.frag(seq)
 		f.link, f.tried, f.number = 0, 0, 0
@@ -196,17 +192,28 @@ func (c *Conn) SetLinks(now ring.Instant, n int) {
 	c.in.ackLink = 0
 }
 
+func (c *Conn) makeLinks(now ring.Instant) {
+	c.links = make([]link, c.cfg.Links)
+	for i := range c.links {
+		c.links[i] = newLink(now)
+	}
+	c.weigh()
+}
+
 // LinkInfo is what is known of a link.
 type LinkInfo struct {
 	RTT   time.Duration // smoothed; 0: not measured yet
 	Loss  float64       // share of packets lost lately, 0 to 1
 	Heard ring.Instant  // when the last answer to something sent over it came; 0: never
+	State State         // as reported
+	Fails int           // packets in a row without an answer
+	Queue int           // fragments on their way
 }
 
 // Link tells what is known of link i.
 func (c *Conn) Link(i int) LinkInfo {
 	l := &c.links[i]
-	return LinkInfo{RTT: l.srtt, Loss: l.loss, Heard: l.heard}
+	return LinkInfo{RTT: l.srtt, Loss: l.loss, Heard: l.heard, State: l.state, Fails: l.fails, Queue: l.flying}
 }
 
 func (c *Conn) begin() {
@@ -222,7 +229,7 @@ func (c *Conn) finish(now ring.Instant) Effects {
 	if c.in.due(now) {
 		p := packet{flags: flagAck}
 		c.in.fill(&p)
-		c.emit(p, c.in.ackLink)
+		c.emit(p, c.ackWay())
 	}
 	c.eff.Wake = c.wake()
 	return c.eff

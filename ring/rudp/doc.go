@@ -1,5 +1,5 @@
 // Package rudp carries messages to one incarnation of one peer over one to
-// eight unreliable datagram links, and says of each message whether the peer
+// MaxLinks unreliable datagram links, and says of each message whether the peer
 // has it. It is a pure core: no clock, socket, goroutine or chance. Time is an
 // argument, what must be sent comes back as Effects.
 //

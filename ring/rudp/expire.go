@@ -50,7 +50,7 @@ func (c *Conn) expire(now ring.Instant) {
 	if o.flying > 0 {
 		for seq := o.base; seq < o.next; seq++ {
 			if f := o.frag(seq); f.state == flying && f.rtoAt <= now {
-				c.links[f.link].fails++
+				c.links[f.link].failed(now)
 				c.lose(now, f)
 			}
 		}
@@ -69,7 +69,9 @@ func (c *Conn) expire(now ring.Instant) {
 		failed = true
 	}
 	if failed {
-		o.cwnd, o.ssthresh = startCwnd, Window // what was learned is of another time
+		for i := range c.links { // what was learned is of another time
+			c.links[i].cwnd, c.links[i].ssthresh = startCwnd, Window
+		}
 		c.popDone(now)
 	}
 	if o.skipAt != 0 && o.skipAt <= now {
@@ -89,7 +91,7 @@ func (c *Conn) lastTry(now ring.Instant, m *message) ring.Instant {
 			continue
 		}
 		grace := min(c.cfg.MinRTO, c.cfg.SendTimeout/4)
-		if all := uint8(1<<len(c.links) - 1); f.tried&all != all || f.state == missing && now.Sub(f.sentAt) > c.cfg.SendTimeout/2 {
+		if f.tried&c.open != c.open || f.state == missing && now.Sub(f.sentAt) > c.cfg.SendTimeout/2 {
 			until = max(until, now.Add(grace))
 		} else if last := f.sentAt.Add(grace); last > now {
 			until = max(until, last)
@@ -100,7 +102,7 @@ func (c *Conn) lastTry(now ring.Instant, m *message) ring.Instant {
 
 func (c *Conn) giveUp(m *message) {
 	for i := range m.sent {
-		c.out.release(c.out.frag(m.first + uint64(i)))
+		c.release(c.out.frag(m.first + uint64(i)))
 	}
 	c.resolve(m, false)
 }
@@ -112,13 +114,15 @@ func (c *Conn) skip(now ring.Instant) {
 		o.skipAt = 0
 		return
 	}
-	best := 0
+	link := 0
 	for i := range c.links {
-		if c.links[i].score() < c.links[best].score() {
-			best = i
+		if c.links[i].score() < c.links[link].score() {
+			link = i
 		}
 	}
-	link := (best + o.skips) % len(c.links)
+	for turn := o.skips; turn > 0 || c.ways > 0 && c.open&(1<<link) == 0; turn-- {
+		link = (link + 1) % len(c.links)
+	}
 	c.emit(packet{flags: flagLive, live: o.base}, link)
 	o.skipAt = now.Add(c.cfg.InitialRTO << min(o.skips, 6))
 	o.skips++

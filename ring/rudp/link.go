@@ -1,6 +1,7 @@
 package rudp
 
 import (
+	"math"
 	"time"
 
 	"rain/ring"
@@ -16,6 +17,24 @@ type link struct {
 	acked        uint64       // the highest of those numbers that was acknowledged
 	pingAt       ring.Instant
 	pingSent     uint64 // number of the ping on its way; 0: none
+
+	state    State
+	failedAt ring.Instant // the last failure
+	// The congestion window counts fragments on this link: a slow one fills its
+	// own and leaves the others theirs.
+	flying   int
+	cwnd     float64
+	ssthresh float64
+	cut      ring.Instant // when cwnd was last cut
+}
+
+func newLink(now ring.Instant) link { return link{pingAt: now, cwnd: startCwnd, ssthresh: Window} }
+
+func (l *link) room() bool { return l.flying < int(l.cwnd) }
+
+func (l *link) failed(now ring.Instant) {
+	l.fails++
+	l.failedAt = now
 }
 
 // unknownRTT stands for the round trip of a link not measured yet: it is tried
@@ -67,59 +86,104 @@ func (l *link) pingDue(now ring.Instant, every time.Duration) bool {
 	return true
 }
 
-// score orders links: what works before what does not, then fast before slow.
+// score orders links: what works before what does not, then by when a fragment
+// may be there: fast before slow, lossless before lossy, empty before full.
 func (l *link) score() time.Duration {
 	rtt := l.srtt
 	if rtt == 0 {
 		rtt = unknownRTT
 	}
-	rtt += time.Duration(4 * l.loss * float64(rtt))
-	return rtt + time.Duration(min(l.fails, 16))*time.Second
+	rtt += time.Duration((4*l.loss + float64(l.flying)/l.cwnd) * float64(rtt))
+	return rtt + handicap(l.state) + time.Duration(min(l.fails, 16))*time.Second
 }
 
 // rto is the wait before a fragment that has been sent tries times goes over
 // the next link. It is short enough for all links to have their turn within the
 // send timeout.
 func (c *Conn) rto(l *link, tries int) time.Duration {
-	most := c.cfg.SendTimeout / time.Duration(len(c.links)+1)
+	ways := max(c.ways, 1)
+	most := c.cfg.SendTimeout / time.Duration(ways+1)
 	d := c.cfg.InitialRTO
 	if l.srtt != 0 {
 		d = max(l.srtt+4*l.rttvar, c.cfg.MinRTO)
 	}
-	for round := (tries - 1) / len(c.links); round > 0 && d < most; round-- {
+	for round := (tries - 1) / ways; round > 0 && d < most; round-- {
 		d *= 2
 	}
 	return max(min(d, most), 1)
 }
 
 // pick chooses the link for a fragment: one that it has not been tried on, if
-// there is one, the best of those; for a first try in turn over equal ones.
+// there is one with room, the best of those; for a first try in turn over equal
+// ones. -1: no link has room.
 func (c *Conn) pick(f *fragment) int {
-	if len(c.links) == 1 {
-		return 0
-	}
-	open := ^f.tried & (1<<len(c.links) - 1)
-	if open == 0 {
-		open = 1<<len(c.links) - 1
-		if f.tries > 0 {
-			open &^= 1 << f.link
+	switch {
+	case f.tries == 0:
+		return c.first()
+	case f.overtaken:
+		// A single loss: the link works. Another one if it is no worse.
+		if best := c.best(c.peers() &^ (1 << f.link)); best >= 0 {
+			return best
 		}
+		return c.best(c.peers())
 	}
-	best := -1
-	for i := range c.links {
-		if open&(1<<i) != 0 && (best < 0 || c.links[i].score() < c.links[best].score()) {
-			best = i
-		}
-	}
-	if f.tries > 0 {
+	if best := c.best(c.open &^ f.tried); best >= 0 {
 		return best
+	}
+	again := c.open
+	if c.ways > 1 {
+		again &^= 1 << f.link
+	}
+	if best := c.best(again); best >= 0 {
+		return best
+	}
+	return c.best(c.open)
+}
+
+// peers are the open links that are not much worse than the best: no spare ones
+// beside one that works, no failing ones beside one that does not fail.
+func (c *Conn) peers() (among uint16) {
+	top := time.Duration(math.MaxInt64)
+	for i := range c.links {
+		if c.open&(1<<i) != 0 {
+			top = min(top, c.links[i].score())
+		}
+	}
+	for i := range c.links {
+		if c.open&(1<<i) != 0 && c.links[i].score()-top < handicap(Spare)/2 {
+			among |= 1 << i
+		}
+	}
+	return among
+}
+
+// first chooses for a first try. It would rather wait for room on a link that
+// works than burden a spare one.
+func (c *Conn) first() int {
+	among := c.peers()
+	best := c.best(among)
+	if best < 0 {
+		return -1
 	}
 	limit := c.links[best].score()
 	limit += limit/4 + 20*time.Microsecond
 	c.turn++
 	for k := range c.links {
-		if i := (c.turn + k) % len(c.links); c.links[i].score() <= limit {
+		i := (c.turn + k) % len(c.links)
+		if l := &c.links[i]; among&(1<<i) != 0 && l.room() && l.score() <= limit {
 			return i
+		}
+	}
+	return best
+}
+
+// best is the best link with room among some; -1: none.
+func (c *Conn) best(among uint16) int {
+	best := -1
+	for i := range c.links {
+		l := &c.links[i]
+		if among&(1<<i) != 0 && l.room() && (best < 0 || l.score() < c.links[best].score()) {
+			best = i
 		}
 	}
 	return best

@@ -31,12 +31,13 @@ type receiver struct {
 	waiting int  // fragments since the last acknowledgement
 	ackAt   ring.Instant
 	ackLink int
+	repeat  bool // the peer sends again: the last acknowledgement went the wrong way
 }
 
 func (r *receiver) slot(seq uint64) *slot { return &r.slots[seq%Window] }
 
 func (r *receiver) ackNow(link int) {
-	r.owed = true
+	r.owed, r.repeat = true, true
 	r.ackLink = link
 }
 
@@ -71,7 +72,7 @@ func (r *receiver) data(now ring.Instant, link int, p *packet, eff *Effects) {
 	inOrder := p.seq == r.cum
 	r.advance()
 	r.waiting++
-	r.ackLink = link
+	r.ackLink, r.repeat = link, false
 	if !inOrder || r.high > r.cum || p.frag+1 == p.count || r.waiting >= ackEvery {
 		r.owed = true
 	} else if r.ackAt == 0 {

@@ -26,12 +26,14 @@ const (
 type fragment struct {
 	msg    *message
 	state  fragState
-	tried  uint8 // links, as bits
-	link   uint8 // the last one
+	tried  uint16 // links, as bits
+	link   uint8  // the last one
 	tries  int
 	number uint64 // of the last transmission, on its link
-	sentAt ring.Instant
-	rtoAt  ring.Instant
+	// overtaken: it counts as lost because later ones arrived.
+	overtaken bool
+	sentAt    ring.Instant
+	rtoAt     ring.Instant
 }
 
 type message struct {
@@ -60,10 +62,7 @@ type sender struct {
 	frags    [Window]fragment
 	flying   int
 	missing  int
-	bytes    int // of messages not done
-	cwnd     float64
-	ssthresh float64
-	cut      ring.Instant // when cwnd was last cut
+	bytes    int          // of messages not done
 	progress ring.Instant // when anything was last acknowledged
 	peerCum  uint64       // the peer misses this one
 	skipAt   ring.Instant
@@ -74,7 +73,7 @@ func (s *sender) frag(seq uint64) *fragment { return &s.frags[seq%Window] }
 
 func (c *Conn) enqueue(now ring.Instant, ref uint64, msg []byte) {
 	o := &c.out
-	if len(msg) > ring.MaxMessage || o.bytes+len(msg) > c.cfg.MaxQueue || len(o.msgs) >= maxMessages {
+	if c.ways == 0 || len(msg) > ring.MaxMessage || o.bytes+len(msg) > c.cfg.MaxQueue || len(o.msgs) >= maxMessages {
 		if ref != 0 {
 			c.eff.Verdicts = append(c.eff.Verdicts, Verdict{Ref: ref})
 		}
@@ -89,13 +88,19 @@ func (c *Conn) enqueue(now ring.Instant, ref uint64, msg []byte) {
 // flush sends what is missing, then what is new, as far as the windows allow.
 func (c *Conn) flush(now ring.Instant) {
 	o := &c.out
-	for seq := o.base; o.missing > 0 && seq < o.next && o.flying < int(o.cwnd); seq++ {
-		if f := o.frag(seq); f.state == missing {
-			o.missing--
-			c.transmit(now, seq, f)
+	for seq := o.base; o.missing > 0 && seq < o.next; seq++ {
+		f := o.frag(seq)
+		if f.state != missing {
+			continue
 		}
+		i := c.pick(f)
+		if i < 0 {
+			return
+		}
+		o.missing--
+		c.transmit(now, seq, f, i)
 	}
-	if o.missing > 0 || o.next == o.end {
+	if o.next == o.end {
 		return
 	}
 	for _, m := range o.msgs {
@@ -104,7 +109,11 @@ func (c *Conn) flush(now ring.Instant) {
 		}
 		for m.sent < m.count {
 			seq := m.first + uint64(m.sent)
-			if o.flying >= int(o.cwnd) || seq >= o.base+Window {
+			if seq >= o.base+Window {
+				return
+			}
+			i := c.pick(&fragment{})
+			if i < 0 {
 				return
 			}
 			if m.sent == 0 {
@@ -114,18 +123,20 @@ func (c *Conn) flush(now ring.Instant) {
 			o.next = seq + 1
 			f := o.frag(seq)
 			*f = fragment{msg: m}
-			c.transmit(now, seq, f)
+			c.transmit(now, seq, f, i)
 		}
 	}
 }
 
-func (c *Conn) transmit(now ring.Instant, seq uint64, f *fragment) {
-	i := c.pick(f)
+// transmit sends a fragment over link i.
+func (c *Conn) transmit(now ring.Instant, seq uint64, f *fragment, i int) {
 	l := &c.links[i]
 	l.sent++
+	l.flying++
 	f.state, f.link, f.number, f.sentAt = flying, uint8(i), l.sent, now
 	f.tried |= 1 << i
 	f.tries++
+	f.overtaken = false
 	f.rtoAt = now.Add(c.rto(l, f.tries))
 	c.out.flying++
 	n := int(seq - f.msg.first)
@@ -134,7 +145,7 @@ func (c *Conn) transmit(now ring.Instant, seq uint64, f *fragment) {
 		flags: flagLive | flagData, live: c.out.base, seq: seq, frag: uint16(n), count: uint16(f.msg.count),
 		payload: f.msg.data[from:min(from+c.cfg.Payload, len(f.msg.data))],
 	}
-	if c.in.owed {
+	if c.in.owed && c.ackWay() == i {
 		p.flags |= flagAck
 		c.in.fill(&p)
 	}
@@ -153,11 +164,13 @@ func (c *Conn) acked(now ring.Instant, from int, p *packet) {
 	}
 	var last *fragment
 	n := 0
+	var by [MaxLinks]int
 	take := func(seq uint64) {
 		if f := o.frag(seq); f.state != settled {
 			n++
+			by[f.link]++
 			c.settle(now, f)
-			if f.tried&(1<<from) != 0 && (last == nil || f.sentAt >= last.sentAt) {
+			if f.tried == 1<<f.link && (last == nil || f.sentAt >= last.sentAt) {
 				last = f
 			}
 		}
@@ -177,21 +190,24 @@ func (c *Conn) acked(now ring.Instant, from int, p *packet) {
 	}
 	o.progress = now
 	if last != nil {
-		l := &c.links[from]
+		// It went over this link only, so it arrived by it, whichever way the
+		// answer came.
+		l := &c.links[last.link]
 		l.answered(now)
-		if last.tries == 1 { // else it is not known which one was answered
+		if last.tries == 1 && int(last.link) == from { // else it is not known which one was answered
 			l.sample(now.Sub(last.sentAt))
 		}
 	}
-	c.grow(n)
+	for i := range c.links {
+		c.links[i].grow(by[i])
+	}
 	c.detectLoss(now)
 	c.popDone(now)
 }
 
 // settle counts one fragment as acknowledged.
 func (c *Conn) settle(now ring.Instant, f *fragment) {
-	o := &c.out
-	o.release(f)
+	c.release(f)
 	l := &c.links[f.link]
 	l.acked = max(l.acked, f.number)
 	m := f.msg
@@ -203,12 +219,13 @@ func (c *Conn) settle(now ring.Instant, f *fragment) {
 	}
 }
 
-func (s *sender) release(f *fragment) {
+func (c *Conn) release(f *fragment) {
 	switch f.state {
 	case flying:
-		s.flying--
+		c.out.flying--
+		c.links[f.link].flying--
 	case missing:
-		s.missing--
+		c.out.missing--
 	}
 	f.state = settled
 }
@@ -222,31 +239,37 @@ func (c *Conn) resolve(m *message, ok bool) {
 	}
 }
 
-// grow widens the window, but only if it was the window that held us back.
-func (c *Conn) grow(n int) {
-	o := &c.out
-	if o.flying+n < int(o.cwnd)/2 {
+// grow widens the window after n fragments arrived, but only if it was the window
+// that held us back.
+func (l *link) grow(n int) {
+	if n == 0 || l.flying+n < int(l.cwnd)/2 {
 		return
 	}
-	if o.cwnd < o.ssthresh {
-		o.cwnd += float64(n)
+	if l.cwnd < l.ssthresh {
+		l.cwnd += float64(n)
 	} else {
-		o.cwnd += float64(n) / o.cwnd
+		l.cwnd += float64(n) / l.cwnd
 	}
-	o.cwnd = min(o.cwnd, Window)
+	l.cwnd = min(l.cwnd, Window)
 }
 
-// lose marks a fragment for another try; one burst of losses cuts the window once.
-func (c *Conn) lose(now ring.Instant, f *fragment) {
-	o := &c.out
+// miss marks a fragment for another try.
+func (c *Conn) miss(f *fragment) {
 	f.state = missing
-	o.flying--
-	o.missing++
-	c.links[f.link].lost()
-	if f.sentAt > o.cut {
-		o.cwnd = max(o.cwnd/2, minCwnd)
-		o.ssthresh = o.cwnd
-		o.cut = now
+	c.out.flying--
+	c.out.missing++
+	c.links[f.link].flying--
+}
+
+// lose is miss for a loss on the way; one burst of losses cuts the window once.
+func (c *Conn) lose(now ring.Instant, f *fragment) {
+	c.miss(f)
+	l := &c.links[f.link]
+	l.lost()
+	if f.sentAt > l.cut {
+		l.cwnd = max(l.cwnd/2, minCwnd)
+		l.ssthresh = l.cwnd
+		l.cut = now
 	}
 }
 
@@ -262,6 +285,7 @@ func (c *Conn) detectLoss(now ring.Instant) {
 		}
 		// Also overdue: links that reorder must not cost a second copy of all.
 		if l := &c.links[f.link]; f.number+reorder <= l.acked && now.Sub(f.sentAt) > l.srtt+2*l.rttvar {
+			f.overtaken = true
 			c.lose(now, f)
 		}
 	}

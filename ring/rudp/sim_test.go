@@ -26,6 +26,7 @@ type wire struct {
 	loss  [2][MaxLinks]float64
 	dup   float64
 	delay func(*rand.Rand) ring.Instant
+	queue func(link int) (wait ring.Instant, ok bool) // of data from end 0, if not nil
 	got   [2][][]byte
 	said  [2]map[uint64]bool
 	sent  int // packets
@@ -77,8 +78,15 @@ func (w *wire) do(e int, eff Effects) {
 			if w.rng.Float64() < w.loss[e][d.Link] {
 				continue
 			}
+			var wait ring.Instant
+			if w.queue != nil && e == 0 {
+				ok := false
+				if wait, ok = w.queue(d.Link); !ok {
+					continue
+				}
+			}
 			w.seq++
-			w.flights = append(w.flights, flight{w.now + w.delay(w.rng), w.seq, 1 - e, d.Link, bytes.Clone(d.Packet)})
+			w.flights = append(w.flights, flight{w.now + wait + w.delay(w.rng), w.seq, 1 - e, d.Link, bytes.Clone(d.Packet)})
 		}
 	}
 }

@@ -40,6 +40,7 @@ type Deps struct {
 	Live    LiveSource
 	Origins func() []string // admin URLs of the cluster's nodes: their pages may ask this node, with the token
 	UI      fs.FS           // the built page with its index.html; an empty one: the page says that it is missing
+	Links   func(history bool) LinksAnswer
 }
 
 // StatusSource tells how the node is.

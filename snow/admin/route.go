@@ -70,6 +70,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.events()
 	case "live":
 		return c.live()
+	case "links":
+		return c.links()
 	case "objects":
 		return c.objects()
 	case "symbols":

@@ -153,6 +153,9 @@ func (n *node) buildTransport(context.Context) (func(), error) {
 	cfg := transport.DefaultConfig()
 	cfg.Key = n.file.Cluster.Key
 	cfg.SendTimeout = n.timing.SendTimeout
+	if !n.file.Cluster.Relay {
+		cfg.Relays = 0
+	}
 	for _, l := range n.file.Links {
 		cfg.Links = append(cfg.Links, transport.Link{Name: l.Name, Listen: l.Listen})
 	}
@@ -188,6 +191,8 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 		return server.Close, err
 	}
 	n.client.SetGate(cfg.Gate)
+	n.client.SetLocal(cfg.Listen)
+	n.client.SetRoutes(n.bulkRoutes)
 	for _, p := range n.file.Peers {
 		if p.ID != n.file.Node.ID {
 			n.client.SetPeer(p.ID, p.Links)
@@ -246,7 +251,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	deps := admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed,
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
 	}
 	n.livePage(&cfg, &deps)
 	srv, err := admin.New(cfg, deps, n.log.With("layer", "admin"))

@@ -108,21 +108,6 @@ func (n *node) members(rs host.Status) []admin.Member {
 	return out
 }
 
-func (n *node) links() []admin.Link {
-	out := []admin.Link{}
-	for _, p := range n.tr.Stats().Paths {
-		l := admin.Link{
-			A: n.file.Node.Name, B: n.known.name(p.Peer.ID), Link: p.Link + "-" + p.Remote.String(), State: "down",
-			RTTUS: p.RTT.Microseconds(), Loss: p.Loss, Transitions: p.Transitions, Since: p.Since,
-		}
-		if p.Up {
-			l.State = "up"
-		}
-		out = append(out, l)
-	}
-	return out
-}
-
 func (n *node) warnings(rs host.Status) []admin.Warning {
 	out := []admin.Warning{}
 	add := func(code, format string, args ...any) {

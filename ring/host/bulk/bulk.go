@@ -16,9 +16,15 @@
 // long an authenticated peer is silent: handlers set deadlines of their own
 // where it matters; TCP keep-alive finds hosts that are gone.
 //
+// Where a node has several links a connection is a bundle of one for each, chunk
+// by chunk on whichever has room: they carry load together, and one that dies
+// fails no transfer. See rain/ring/host/bulk/bundle.
+//
 // After the handshake (ALPN "rain-bulk/1"), from the client: length u8 (1 to 64)
 // and the service's name; from the server one byte: 0 go ahead, 1 no such
-// service, 2 too many connections. Then the connection is the service's.
+// service, 2 too many connections. Then the connection is the service's. With
+// 128 added to the length it begins a bundle, whose token of 16 bytes follows
+// the 0; length 255 and a token join that bundle.
 package bulk
 
 import (

@@ -28,6 +28,8 @@ type Client struct {
 	id       *identity
 	sessions tls.ClientSessionCache
 	gate     Gate
+	local    []netip.AddrPort // this node's links, if known
+	routes   func(ring.NodeID) []Route
 
 	mu     sync.Mutex
 	closed bool
@@ -37,9 +39,9 @@ type Client struct {
 // peer is what the client knows of a node.
 type peer struct {
 	addrs []netip.AddrPort
-	turn  int                          // of the address to ask first
-	bad   map[netip.AddrPort]time.Time // when it failed
-	idle  map[string][]idleConn        // by service, the one used last at the end
+	turn  int                   // of the address to ask first
+	bad   map[Route]time.Time   // when it failed
+	idle  map[string][]idleConn // by service, the one used last at the end
 }
 
 // NewClient returns a client for this node. The caller closes it.
@@ -67,7 +69,7 @@ func (c *Client) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
 		delete(c.peers, id)
 	case len(addrs) == 0:
 	case p == nil:
-		c.peers[id] = &peer{addrs: slices.Clone(addrs), bad: map[netip.AddrPort]time.Time{}, idle: map[string][]idleConn{}}
+		c.peers[id] = &peer{addrs: slices.Clone(addrs), bad: map[Route]time.Time{}, idle: map[string][]idleConn{}}
 	default:
 		p.addrs = slices.Clone(addrs)
 		clear(p.bad)
@@ -94,7 +96,7 @@ func (c *Client) dial(ctx context.Context, to ring.NodeID, service string) (idle
 	if !validService(service) {
 		return fail(fmt.Errorf("a name has 1 to %d bytes", MaxService))
 	}
-	addrs, err := c.order(to)
+	ways, bundled, err := c.order(to)
 	if err != nil {
 		return fail(err)
 	}
@@ -102,14 +104,19 @@ func (c *Client) dial(ctx context.Context, to ring.NodeID, service string) (idle
 	defer cancel()
 	end, _ := ctx.Deadline()
 	var errs []error
-	for i, a := range addrs {
-		share := time.Until(end) / time.Duration(len(addrs)-i)
-		conn, err := c.try(ctx, a, share, to, service)
+	for i, a := range ways {
+		share := time.Until(end) / time.Duration(len(ways)-i)
+		ask := request{service: service, bundled: bundled}
+		conn, err := c.try(ctx, a, share, to, &ask)
+		if err == nil && bundled {
+			c.note(to, a, true)
+			return c.bundle(conn, a, to, ask.token), nil
+		}
 		if err == nil {
 			c.note(to, a, true)
 			return conn, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", a, err))
+		errs = append(errs, fmt.Errorf("%s: %w", a.Remote, err))
 		if errors.Is(err, ErrUnknownService) || errors.Is(err, ErrBusy) {
 			break // it would say the same elsewhere
 		}
@@ -121,30 +128,7 @@ func (c *Client) dial(ctx context.Context, to ring.NodeID, service string) (idle
 	return fail(errors.Join(errs...))
 }
 
-// order is the order in which to ask a peer's addresses this time.
-func (c *Client) order(to ring.NodeID) ([]netip.AddrPort, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
-	}
-	p := c.peers[to]
-	if p == nil {
-		return nil, ErrUnknownPeer
-	}
-	p.turn = (p.turn + 1) % len(p.addrs)
-	l := slices.Concat(p.addrs[p.turn:], p.addrs[:p.turn])
-	isBad := func(a netip.AddrPort) int {
-		if at, ok := p.bad[a]; ok && time.Since(at) < badFor {
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(l, func(a, b netip.AddrPort) int { return isBad(a) - isBad(b) })
-	return l, nil
-}
-
-func (c *Client) note(to ring.NodeID, a netip.AddrPort, good bool) {
+func (c *Client) note(to ring.NodeID, a Route, good bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.peers[to]
@@ -152,27 +136,30 @@ func (c *Client) note(to ring.NodeID, a netip.AddrPort, good bool) {
 	case p == nil:
 	case good:
 		delete(p.bad, a)
-	case slices.Contains(p.addrs, a):
+	case slices.Contains(p.addrs, a.Remote):
 		p.bad[a] = time.Now()
 	}
 }
 
-// try makes a connection by one address.
-func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration, to ring.NodeID, service string) (idleConn, error) {
+// try makes a connection on one way.
+func (c *Client) try(ctx context.Context, a Route, share time.Duration, to ring.NodeID, ask *request) (idleConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
-	if err := passable(ctx, c.gate, to, a); err != nil {
+	if err := passable(ctx, c.gate, to, a.Remote); err != nil {
 		return idleConn{}, err
 	}
 	d := net.Dialer{KeepAliveConfig: keepAlive()}
-	raw, err := d.DialContext(ctx, "tcp", a.String())
+	if a.Local.IsValid() && !a.Local.IsUnspecified() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a.Local, 0))
+	}
+	raw, err := d.DialContext(ctx, "tcp", a.Remote.String())
 	if err != nil {
 		return idleConn{}, err
 	}
-	raw = newGated(raw, c.gate, to, a)
+	raw = newGated(raw, c.gate, to, a.Remote)
 	below := newRecords(raw)
 	conn := &sealedConn{tls.Client(below, c.id.client(to, c.sessions)), below}
-	if err := greet(ctx, conn, service); err != nil {
+	if err := greet(ctx, conn, ask); err != nil {
 		raw.Close()
 		var alert tls.AlertError
 		if errors.As(err, &alert) { // its words would only confuse
@@ -180,20 +167,23 @@ func (c *Client) try(ctx context.Context, a netip.AddrPort, share time.Duration,
 		}
 		return idleConn{}, err
 	}
-	return idleConn{Conn: conn, raw: raw}, nil
+	return idleConn{Conn: conn, raw: raw, alive: func() bool { return alive(raw) }}, nil
 }
 
 // greet does the handshake and asks for the service. Only the answer shows
 // whether the server took our certificate.
-func greet(ctx context.Context, conn *sealedConn, service string) error {
+func greet(ctx context.Context, conn *sealedConn, ask *request) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	stop := interruptible(ctx, conn)
-	_, err := conn.Write(append([]byte{byte(len(service))}, service...))
+	_, err := conn.Write(ask.bytes())
 	var reply [1]byte
 	if err == nil {
 		_, err = io.ReadFull(conn, reply[:])
+	}
+	if err == nil && reply[0] == replyGo && ask.bundled {
+		_, err = io.ReadFull(conn, ask.token[:])
 	}
 	if !stop() {
 		return context.Cause(ctx)

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"time"
@@ -18,7 +19,8 @@ const (
 // idleConn is a connection with the socket under it.
 type idleConn struct {
 	net.Conn
-	raw   net.Conn
+	raw   io.Closer   // ends it without a farewell
+	alive func() bool // nothing has come that nobody waits for
 	since time.Time
 }
 
@@ -60,11 +62,11 @@ func (c *Client) Call(ctx context.Context, to ring.NodeID, service string, f fun
 // Close closes the idle connections. Calls that run end by themselves.
 func (c *Client) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.closed = true
 	for _, p := range c.peers {
 		p.drop()
 	}
+	c.mu.Unlock()
 }
 
 // take takes an idle connection that is still alive, the one used last.
@@ -79,7 +81,7 @@ func (c *Client) take(to ring.NodeID, service string) (idleConn, bool) {
 	for l := p.idle[service]; len(l) > 0; l = p.idle[service] {
 		conn := l[len(l)-1]
 		p.idle[service] = l[:len(l)-1]
-		if alive(conn.raw) {
+		if conn.alive() {
 			return conn, true
 		}
 		conn.raw.Close()

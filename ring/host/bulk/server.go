@@ -2,10 +2,10 @@ package bulk
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/ring/host/bulk/bundle"
 )
 
 // Handler serves one connection of a service. The connection is closed when it
@@ -31,6 +32,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	services map[string]Handler
+	bundles  map[token]joinable
 	conns    map[net.Conn]bool
 	pending  map[netip.Addr]int // handshakes by address
 	nPending int
@@ -60,7 +62,7 @@ func NewServer(cfg Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, id: id, tls: id.server(), log: log,
 		proven:   make(chan struct{}, cfg.MaxConns),
-		services: map[string]Handler{}, conns: map[net.Conn]bool{}, pending: map[netip.Addr]int{},
+		services: map[string]Handler{}, bundles: map[token]joinable{}, conns: map[net.Conn]bool{}, pending: map[netip.Addr]int{},
 	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
 	for _, a := range cfg.Listen {
@@ -168,7 +170,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 		return
 	}
 	defer s.leave(raw)
-	conn, peer, h, err := s.greet(ctx, raw)
+	g, err := s.greet(ctx, raw)
 	s.greeted(host)
 	if err != nil {
 		s.log.Debug("a connection came to nothing", slog.Any("from", host), slog.Any("err", err))
@@ -178,69 +180,114 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	s.accepted.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h(ctx, peer, conn)
-	conn.Close()
+	switch {
+	case g.joins != nil:
+		_ = g.joins.Carry(g.conn, raw) // the stream goes on, or says itself why not
+	case g.stream != nil:
+		s.serveBundle(ctx, g, raw)
+	default:
+		g.handler(ctx, g.peer, g.conn)
+		g.conn.Close()
+	}
+}
+
+// joinable is a bundle that its peer may add connections to.
+type joinable struct {
+	peer   ring.NodeID
+	stream *bundle.Stream
+}
+
+// guest is a connection that was admitted.
+type guest struct {
+	conn    *sealedConn
+	peer    ring.NodeID
+	handler Handler
+	joins   *bundle.Stream // it is one more of this bundle
+	stream  *bundle.Stream // it is the first one of this bundle
+	token   token
+}
+
+// serveBundle has a service serve a bundle that begins with one connection.
+func (s *Server) serveBundle(ctx context.Context, g guest, raw net.Conn) {
+	var first sync.WaitGroup
+	first.Go(func() { _ = g.stream.Carry(g.conn, raw) }) // the stream goes on, or says itself why not
+	stop := context.AfterFunc(ctx, func() { g.stream.Abort(net.ErrClosed) })
+	g.handler(ctx, g.peer, g.stream)
+	_ = g.stream.Close() // never fails
+	stop()
+	s.mu.Lock()
+	delete(s.bundles, g.token)
+	s.mu.Unlock()
+	first.Wait()
 }
 
 // greet has the peer prove the key and name its service. On success the caller
 // owns a place in s.proven.
-func (s *Server) greet(ctx context.Context, raw net.Conn) (*sealedConn, ring.NodeID, Handler, error) {
+func (s *Server) greet(ctx context.Context, raw net.Conn) (g guest, err error) {
 	if err := raw.SetDeadline(time.Now().Add(s.cfg.HandshakeTimeout)); err != nil {
-		return nil, 0, nil, err
+		return g, err
 	}
 	below := newRecords(raw)
-	conn := &sealedConn{tls.Server(below, s.tls), below}
-	peer, service, err := s.prove(ctx, conn)
+	g.conn = &sealedConn{tls.Server(below, s.tls), below}
+	req, err := s.prove(ctx, g.conn, &g.peer)
 	if err != nil {
 		s.unproven.Add(1)
-		return nil, 0, nil, err
+		return g, err
 	}
-	isFrom(raw, peer)
-	s.mu.Lock()
-	h := s.services[service]
-	s.mu.Unlock()
-	reply := byte(replyGo)
-	if h == nil {
-		s.unknown.Add(1)
-		reply = replyUnknown
-	} else {
-		select {
-		case s.proven <- struct{}{}:
-		default:
-			s.refused.Add(1)
-			reply = replyBusy
-		}
+	isFrom(raw, g.peer)
+	reply := []byte{s.admit(&g, req)}
+	if g.stream != nil {
+		reply = append(reply, g.token[:]...)
 	}
-	_, err = conn.Write([]byte{reply})
-	if reply != replyGo {
-		return nil, 0, nil, errors.Join(fmt.Errorf("node %s, service %q: reply %d", peer, service, reply), err, conn.Close())
+	_, err = g.conn.Write(reply)
+	if reply[0] != replyGo {
+		return g, errors.Join(fmt.Errorf("node %s, service %q: reply %d", g.peer, req.service, reply[0]), err, g.conn.Close())
 	}
 	if err = errors.Join(err, raw.SetDeadline(time.Time{})); err != nil {
+		s.mu.Lock()
+		delete(s.bundles, g.token)
+		s.mu.Unlock()
 		<-s.proven
-		return nil, 0, nil, err
 	}
-	return conn, peer, h, nil
+	return g, err
 }
 
-// prove does the handshake and reads the name of the service.
-func (s *Server) prove(ctx context.Context, conn *sealedConn) (ring.NodeID, string, error) {
+// admit decides on a request. With replyGo a place in s.proven is taken.
+func (s *Server) admit(g *guest, req request) byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.handler = s.services[req.service]
+	if j, ok := s.bundles[req.token]; req.join && ok && j.peer == g.peer {
+		g.joins = j.stream
+	}
+	if g.handler == nil && g.joins == nil {
+		s.unknown.Add(1)
+		return replyUnknown
+	}
+	select {
+	case s.proven <- struct{}{}:
+	default:
+		s.refused.Add(1)
+		return replyBusy
+	}
+	if req.bundled {
+		rand.Read(g.token[:]) // never fails
+		g.stream = bundle.New(bundle.DefaultConfig(), g.conn)
+		s.bundles[g.token] = joinable{g.peer, g.stream}
+	}
+	return replyGo
+}
+
+// prove does the handshake and reads what the peer wants.
+func (s *Server) prove(ctx context.Context, conn *sealedConn, peer *ring.NodeID) (request, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return 0, "", err
+		return request{}, err
 	}
-	peer, err := s.id.peer(conn.ConnectionState())
-	if err != nil {
-		return 0, "", err
+	var err error
+	if *peer, err = s.id.peer(conn.ConnectionState()); err != nil {
+		return request{}, err
 	}
-	var b [MaxService]byte
-	if _, err := io.ReadFull(conn, b[:1]); err != nil {
-		return 0, "", err
-	}
-	n := int(b[0])
-	if n < 1 || n > MaxService {
-		return 0, "", fmt.Errorf("a service's name of %d bytes", n)
-	}
-	_, err = io.ReadFull(conn, b[:n])
-	return peer, string(b[:n]), err
+	return readRequest(conn)
 }
 
 // enter admits a connection to the handshake, if no limit forbids it.

@@ -119,13 +119,14 @@ func FuzzGreeting(f *testing.F) {
 	f.Add([]byte("\x04echo"))
 	f.Add([]byte("\x00"))
 	f.Add([]byte("\xff\xff"))
+	f.Add([]byte("\x84echo"))
 	id, err := newIdentity(key, serverID)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &Server{cfg: DefaultConfig(), id: id, tls: id.server(), proven: make(chan struct{}, 1),
-			services: map[string]Handler{"echo": echo}}
+			services: map[string]Handler{"echo": echo}, bundles: map[token]joinable{}}
 		here, there := net.Pipe()
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -138,13 +139,13 @@ func FuzzGreeting(f *testing.F) {
 			_, _ = peer.Write(b)
 			_ = peer.CloseWrite()
 		})
-		conn, from, _, err := s.greet(t.Context(), here)
-		named := len(b) >= 5 && string(b[:5]) == "\x04echo"
-		if (err == nil) != named || err == nil && from != serverID {
-			t.Errorf("greeting %x: from %s, %v", b, from, err)
+		g, err := s.greet(t.Context(), here)
+		named := len(b) >= 5 && string(b[1:5]) == "echo" && b[0]&^bundleBit == 4
+		if (err == nil) != named || err == nil && (g.peer != serverID || (g.stream != nil) != (b[0] != 4)) {
+			t.Errorf("greeting %x: %+v, %v", b, g, err)
 		}
 		if err == nil {
-			conn.Close()
+			g.conn.Close()
 		}
 		here.Close()
 		wg.Wait()

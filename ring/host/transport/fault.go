@@ -123,27 +123,27 @@ func (t *Transport) Cut(id ring.NodeID, end netip.AddrPort) (cut bool, changed <
 		return false, nil
 	}
 	end = netip.AddrPortFrom(end.Addr().Unmap(), end.Port())
-	all, here, cutAll, cutHere := 0, 0, 0, 0
-	for _, a := range p.paths {
-		f, _ := t.fault(p, a)
-		all++
-		if f.CutIn || f.CutOut {
-			cutAll++
-		}
-		if a.remote == end || t.cfg.Links[a.sock].Listen == end {
-			here++
-			if f.CutIn || f.CutOut {
-				cutHere++
+	ends := func(a *path) bool { return a.remote == end || t.cfg.Links[a.sock].Listen == end }
+	for _, of := range []func(*path) bool{
+		func(a *path) bool { return a.twin && ends(a) }, ends, func(*path) bool { return true },
+	} {
+		here, cutHere := 0, 0
+		for _, a := range p.direct() {
+			if of(a) {
+				here++
+				if f, _ := t.fault(p, a); f.CutIn || f.CutOut {
+					cutHere++
+				}
 			}
 		}
+		if here > 0 && cutHere < here {
+			return false, nil
+		}
+		if here > 0 {
+			return true, t.faultNews
+		}
 	}
-	if here == 0 {
-		here, cutHere = all, cutAll
-	}
-	if here == 0 || cutHere < here {
-		return false, nil
-	}
-	return true, t.faultNews
+	return false, nil
 }
 
 func (t *Transport) fault(p *peer, a *path) (Fault, bool) {
@@ -176,7 +176,7 @@ func (t *Transport) flushDelayed(now ring.Instant) {
 	for _, d := range due { // to receive may let go of the lock
 		if d.in {
 			o, err := t.look(d.b)
-			t.take(d.sock, d.peer, d.b, o, err, true)
+			t.take(arrived{sock: d.sock, src: d.peer, b: d.b, late: true}, o, err)
 		} else {
 			t.write(d.sock, d.peer, d.b)
 		}
@@ -200,17 +200,17 @@ func (t *Transport) hold(d delayed) {
 func (f Fault) lost(cut bool) bool { return cut || f.Drop > 0 && rand.Float64()*100 < f.Drop }
 
 // intercept does to a datagram that came what the faults of its path ask for. It
-// reports whether that was its end, for now. late: it was held back already.
-func (t *Transport) intercept(p *peer, i int, src netip.AddrPort, b []byte, late bool) bool {
+// reports whether that was its end, for now.
+func (t *Transport) intercept(p *peer, i int, in arrived) bool {
 	f, ok := t.fault(p, p.paths[i])
 	switch {
-	case !ok || late:
+	case !ok || in.late:
 		return false
 	case f.lost(f.CutIn):
 		t.dropped[dropFault]++
 		return true
 	case f.Delay > 0:
-		t.hold(delayed{at: clock.Now().Add(f.Delay), in: true, sock: p.paths[i].sock, peer: src, b: b})
+		t.hold(delayed{at: clock.Now().Add(f.Delay), in: true, sock: p.paths[i].sock, peer: in.src, b: in.b})
 		return true
 	}
 	return false

@@ -36,20 +36,28 @@ func (t *Transport) apply(p *peer, eff rudp.Effects) {
 	p.wake = eff.Wake
 }
 
-// transmit sends t.sealed on a path, through the faults that were asked for.
+// transmit sends t.sealed on a path.
 func (t *Transport) transmit(now ring.Instant, p *peer, i int) {
-	a := p.paths[i]
+	if a := p.paths[i]; a.relay {
+		t.sendByRelay(now, p, a.via, t.sealed)
+	} else {
+		t.out(now, p, a, t.sealed)
+	}
+}
+
+// out sends a datagram on a direct path, through the faults that were asked for.
+func (t *Transport) out(now ring.Instant, p *peer, a *path, b []byte) {
 	if f, ok := t.fault(p, a); ok {
 		if f.lost(f.CutOut) {
 			t.dropped[dropFault]++
 			return
 		}
 		if f.Delay > 0 {
-			t.hold(delayed{at: now.Add(f.Delay), sock: a.sock, peer: a.remote, b: t.sealed})
+			t.hold(delayed{at: now.Add(f.Delay), sock: a.sock, peer: a.remote, b: b})
 			return
 		}
 	}
-	t.write(a.sock, a.remote, t.sealed)
+	t.write(a.sock, a.remote, b)
 }
 
 func (t *Transport) write(sock int, to netip.AddrPort, b []byte) {
@@ -89,7 +97,7 @@ func (t *Transport) receive(sock int, src netip.AddrPort, b []byte) {
 	d, err := t.look(b) // before the lock: it costs strangers' time, not the token's
 	t.mu.Lock()
 	defer t.unlock()
-	t.take(sock, src, b, d, err, false)
+	t.take(arrived{sock: sock, src: src, b: b}, d, err)
 }
 
 // outside is what a datagram says on its outside.
@@ -108,14 +116,23 @@ func (t *Transport) look(b []byte) (d outside, err error) {
 	return d, err
 }
 
+// arrived is a datagram that came in.
+type arrived struct {
+	sock int
+	src  netip.AddrPort
+	b    []byte
+	late bool  // a fault held it back
+	by   *peer // the neighbour that passed it on, and then sock and src mean nothing
+}
+
 // take takes a datagram that came now, or was held back by a fault and is late.
-func (t *Transport) take(sock int, src netip.AddrPort, b []byte, d outside, err error, late bool) {
+func (t *Transport) take(in arrived, d outside, err error) {
 	switch {
 	case d.isHello && err != nil:
 		t.dropped[reasonOf(err)]++
 		return
 	case d.isHello:
-		t.takeHello(sock, src, b, d.hello, late)
+		t.takeHello(in, d.hello)
 		return
 	case err != nil:
 		t.dropped[dropMalformed]++
@@ -131,36 +148,86 @@ func (t *Transport) take(sock int, src netip.AddrPort, b []byte, d outside, err 
 		t.dropped[dropStale]++
 		return
 	}
-	i := p.via(sock, src)
+	now := clock.Now()
+	i, exact := t.arrival(now, p, in)
 	if i < 0 {
 		t.dropped[dropUnknown]++
 		return
 	}
-	if t.intercept(p, i, src, b, late) {
+	if in.by == nil && t.intercept(p, i, in) {
 		return
 	}
 	session := p.session
 	if from.Inc > p.inc {
 		session = t.keys.Session(t.me, from) // its hello was lost, or is behind
 	}
-	plain, err := session.Open(t.plain[:0], b)
+	scratch := &t.plain
+	if in.by != nil {
+		scratch = &t.inner // the plain one holds what was relayed
+	}
+	plain, err := session.Open((*scratch)[:0], in.b)
 	if err != nil {
 		t.dropped[reasonOf(err)]++
 		return
 	}
-	t.plain = plain
-	now := clock.Now()
+	*scratch = plain
 	if from.Inc > p.inc {
 		t.adopt(now, p, from.Inc, session)
 	}
-	if !p.configured {
-		p.paths[i].remote = src
+	if in.by == nil {
+		if !p.configured && !exact {
+			if i, exact = t.learn(now, p, in.sock, in.src), true; i < 0 {
+				return
+			}
+		}
+		p.paths[i].heard = now
 	}
-	eff, err := p.conn.Receive(now, i, plain)
-	if err != nil {
+	t.open(now, p, i, exact, in, plain)
+}
+
+// arrival is the path on which a datagram of a peer came; -1: none.
+func (t *Transport) arrival(now ring.Instant, p *peer, in arrived) (i int, exact bool) {
+	if in.by != nil {
+		return t.relayPath(now, p, in.by), true
+	}
+	return p.via(in.sock, in.src)
+}
+
+// open takes what was in a sealed datagram.
+func (t *Transport) open(now ring.Instant, p *peer, i int, exact bool, in arrived, plain []byte) {
+	kind := byte(0)
+	if len(plain) > 0 {
+		kind = plain[0]
+	}
+	switch {
+	case kind < kindRudp:
+		if a := p.paths[i]; a.told == rudp.Dead {
+			t.tell(now, p, i, false) // it is not quite dead
+		}
+		eff, err := p.conn.Receive(now, i, plain)
+		if err != nil {
+			t.dropped[dropMalformed]++
+		}
+		t.apply(p, eff)
+	case in.by != nil:
+		t.dropped[dropMalformed]++ // only packets are relayed
+	case kind == kindPing && exact:
+		t.takePing(now, p, i, plain)
+	case kind == kindPing:
+		t.dropped[dropUnknown]++ // not from an address of its path
+	case kind == kindTable:
+		t.takeTable(now, p, plain)
+	case kind == kindRelay:
+		t.carry(now, p, plain)
+	case kind == kindRelayed && len(plain) > 1:
+		inner := plain[1:]
+		d, err := t.look(inner)
+		t.take(arrived{b: inner, by: p}, d, err)
+		return
+	default:
 		t.dropped[dropMalformed]++
 	}
-	t.apply(p, eff)
+	t.tickLinks(now) // a wake-up less, later
 	t.drain(&p.queue)
 }
 
@@ -172,7 +239,7 @@ func (t *Transport) count(r reason) {
 
 // takeHello learns who is there, and answers those who know less than the
 // truth of this node or of themselves.
-func (t *Transport) takeHello(sock int, src netip.AddrPort, b []byte, h seal.Hello, late bool) {
+func (t *Transport) takeHello(in arrived, h seal.Hello) {
 	p := t.peers[h.From.ID]
 	if h.To != t.me.ID || h.From.ID == t.me.ID || p == nil && len(t.order) >= MaxPeers {
 		t.dropped[dropUnknown]++
@@ -181,24 +248,24 @@ func (t *Transport) takeHello(sock int, src netip.AddrPort, b []byte, h seal.Hel
 	now := clock.Now()
 	if p == nil {
 		p = t.addPeer(h.From.ID)
-		t.report(slog.LevelInfo, "peer learned from its hello", slog.String("peer", p.id.String()), slog.String("remote", src.String()))
+		t.report(slog.LevelInfo, "peer learned from its hello", slog.String("peer", p.id.String()), slog.String("remote", in.src.String()))
 	}
-	i := p.via(sock, src)
-	if i < 0 && !p.configured && len(p.paths) < rudp.MaxLinks {
-		i = len(p.paths)
-		t.setPaths(now, p, append(slices.Clone(p.paths), &path{sock: sock, remote: src, since: time.Now()}))
+	i, _ := t.arrival(now, p, in)
+	if i < 0 && !p.configured && p.nDirect < MaxPaths {
+		i = p.nDirect
+		t.setPaths(now, p, append(slices.Clone(p.direct()), &path{sock: in.sock, remote: in.src}))
 	}
 	if i < 0 {
 		t.dropped[dropUnknown]++
 		return
 	}
-	if t.intercept(p, i, src, b, late) {
+	if in.by == nil && t.intercept(p, i, in) {
 		return
 	}
 	// A hello may be a replay: one of a known incarnation must move nothing.
 	if h.From.Inc > p.inc {
-		if !p.configured {
-			p.paths[i].remote = src
+		if !p.configured && in.by == nil {
+			p.paths[i].remote = in.src
 		}
 		t.adopt(now, p, h.From.Inc, t.keys.Session(t.me, h.From))
 	}
@@ -223,7 +290,11 @@ func (t *Transport) tick() {
 	house := now >= t.houseAt
 	if house {
 		t.houseAt = now.Add(t.cfg.PingEvery / 2)
+		t.pace(now)
 	}
+	t.tickLinks(now)
+	t.assignRelays(now)
+	t.sendTables(now)
 	for _, p := range t.order {
 		if p.wake != 0 && p.wake <= now {
 			t.apply(p, p.conn.Tick(now))
@@ -232,6 +303,9 @@ func (t *Transport) tick() {
 		if house {
 			t.watch(now, p)
 		}
+	}
+	if house {
+		t.noteRelays()
 	}
 	t.flushDelayed(now)
 	for i := 0; i < len(t.order); i++ { // may grow while a sink is called

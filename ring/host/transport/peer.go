@@ -2,7 +2,6 @@ package transport
 
 import (
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"rain/ring"
@@ -24,23 +23,21 @@ type peer struct {
 	session    *seal.Session
 	conn       *rudp.Conn
 	adoptedAt  ring.Instant
-	configured bool // its addresses are from SetPeer
-	paths      []*path
+	configured bool    // its addresses are from SetPeer
+	paths      []*path // nDirect direct ones, then those by relay
+	nDirect    int
 	wake       ring.Instant // of conn
 	pending    []pending
 	helloAt    ring.Instant // no hello for pending messages before
 	answeredAt ring.Instant // last answer to a hello
 	queue      queue
-}
 
-// path is a pair of a local link and a remote address. Its place in peer.paths
-// is the number of the link for rudp.
-type path struct {
-	sock        int
-	remote      netip.AddrPort
-	up          bool
-	since       time.Time
-	transitions uint64
+	table     []row // whom the peer says it reaches
+	tableNo   uint64
+	tableAt   ring.Instant
+	relayRoom float64 // datagrams that may still be carried for it
+	relayAt   ring.Instant
+	byRelay   bool
 }
 
 // pending is a message that waits for its peer's incarnation.
@@ -53,70 +50,12 @@ type pending struct {
 
 func (t *Transport) addPeer(id ring.NodeID) *peer {
 	p := &peer{id: id}
+	for range t.cfg.Relays {
+		p.paths = append(p.paths, &path{relay: true})
+	}
 	t.peers[id] = p
 	t.order = append(t.order, p)
 	return p
-}
-
-// pair makes the paths to a peer with these addresses.
-func (t *Transport) pair(addrs []netip.AddrPort) []*path {
-	var out []*path
-	add := func(sock int, remote netip.AddrPort) {
-		local := t.cfg.Links[sock].Listen.Addr()
-		remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-		wild := local.Is6() && local.IsUnspecified() // takes both families
-		if remote.IsValid() && (wild || local.Unmap().Is4() == remote.Addr().Is4()) && len(out) < rudp.MaxLinks {
-			out = append(out, &path{sock: sock, remote: remote, since: time.Now()})
-		}
-	}
-	if len(addrs) == len(t.socks) {
-		for i, a := range addrs {
-			add(i, a)
-		}
-		return out
-	}
-	for i := range t.socks {
-		for _, a := range addrs {
-			add(i, a)
-		}
-	}
-	return out
-}
-
-// setPaths replaces the paths, unless they are the same.
-func (t *Transport) setPaths(now ring.Instant, p *peer, paths []*path) {
-	same := len(paths) == len(p.paths)
-	for i := 0; same && i < len(paths); i++ {
-		same = paths[i].sock == p.paths[i].sock && paths[i].remote == p.paths[i].remote
-	}
-	if same {
-		return
-	}
-	p.paths = paths
-	if len(paths) == 0 {
-		t.report(slog.LevelWarn, "peer has no address that a local link can reach", slog.String("peer", p.id.String()))
-	}
-	if p.conn != nil {
-		p.conn.SetLinks(now, len(paths))
-		t.apply(p, p.conn.Tick(now))
-	}
-}
-
-// via finds the path on which a datagram came, and puts the address right for a
-// peer that was learned. -1: there is none.
-func (p *peer) via(sock int, from netip.AddrPort) int {
-	near := -1
-	for i, a := range p.paths {
-		if a.sock == sock {
-			if a.remote == from {
-				return i
-			}
-			if near < 0 {
-				near = i
-			}
-		}
-	}
-	return near
 }
 
 // adopt starts anew with an incarnation of the peer, or of this node.
@@ -135,7 +74,10 @@ func (t *Transport) adopt(now ring.Instant, p *peer, inc ring.Incarnation, s *se
 			slog.String("peer", p.id.String()), slog.Uint64("incarnation", uint64(inc)))
 	}
 	p.inc, p.session, p.conn, p.adoptedAt = inc, s, conn, now
+	p.table, p.tableNo, p.tableAt = nil, 0, 0
 	t.apply(p, conn.Tick(now))
+	t.tellAll(now, p)
+	t.linksAt, t.relaysDue = now, true
 	wait := p.pending
 	p.pending = nil
 	for _, m := range wait {
@@ -153,8 +95,11 @@ func (t *Transport) adopt(now ring.Instant, p *peer, inc ring.Incarnation, s *se
 // hello tells the peer on all paths who this is.
 func (t *Transport) hello(now ring.Instant, p *peer) {
 	p.helloAt = now.Add(helloRetry)
-	for i := range p.paths {
+	for i := range p.direct() {
 		t.helloOn(now, p, i)
+	}
+	if p.upPaths() == 0 {
+		t.greetByRelay(now, p)
 	}
 }
 
@@ -189,34 +134,4 @@ func (p *peer) pendingWake() ring.Instant {
 		return 0
 	}
 	return min(p.helloAt, p.pending[0].until) // all wait equally long
-}
-
-// watch notes which paths are up, and greets a peer that is silent.
-func (t *Transport) watch(now ring.Instant, p *peer) {
-	silent := true
-	for i, a := range p.paths {
-		up := false
-		if p.conn != nil {
-			heard := p.conn.Link(i).Heard
-			up = heard != 0 && now.Sub(heard) < 3*t.cfg.PingEvery+t.cfg.SendTimeout
-			if heard == 0 && a.up && now.Sub(p.adoptedAt) < 3*t.cfg.PingEvery {
-				up = true // a new incarnation; not measured yet
-			}
-			silent = silent && (heard == 0 || now.Sub(heard) > 2*t.cfg.PingEvery)
-		}
-		if up == a.up {
-			continue
-		}
-		a.up, a.since = up, time.Now()
-		a.transitions++
-		level, what := slog.LevelInfo, "link up"
-		if !up {
-			level, what = slog.LevelWarn, "link down"
-		}
-		t.report(level, what, slog.String("peer", p.id.String()), slog.String("link", t.socks[a.sock].name),
-			slog.String("remote", a.remote.String()), slog.Uint64("transitions", a.transitions))
-	}
-	if silent {
-		t.hello(now, p)
-	}
 }

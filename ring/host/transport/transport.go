@@ -14,13 +14,18 @@
 // named is learned from its hello, with the address that it came from: whoever
 // holds the cluster key is trusted.
 //
-// Limits: MaxPeers peers, rudp.MaxLinks paths a peer, MaxDatagram bytes a
+// Limits: MaxPeers peers, MaxPaths paths a peer, MaxDatagram bytes a
 // datagram, maxPending messages to a peer whose incarnation is not known.
 // A datagram that a socket does not take at once is dropped.
 //
-// Paths: with as many addresses as local links, link i leads to address i; else
-// every link to every address of its address family, as far as rudp.MaxLinks
-// goes.
+// Paths: every local link leads to every address of a peer of its family, up to
+// MaxPaths, each watched by a rain/ring/link.Monitor: both ends see one history.
+// Datagrams go over the fastest that are Up. Where none is, they go by a
+// neighbour that reaches the peer (Config.Relays), sealed for the peer all the
+// way, over one hop. When all paths are known to be dead a message fails at once.
+// A link should listen at one address: with a wildcard the source of what it
+// sends is up to the system, and a path is only Up if it comes from the address
+// that the peer knows.
 package transport
 
 import (
@@ -37,6 +42,7 @@ import (
 	"rain/ring"
 	"rain/ring/host/clock"
 	"rain/ring/host/seal"
+	"rain/ring/link"
 	"rain/ring/rudp"
 )
 
@@ -44,6 +50,7 @@ import (
 const (
 	MaxPeers     = 256
 	MaxDatagram  = 1472 // what fits an Ethernet frame over IPv4
+	MaxRelays    = rudp.MaxLinks - MaxPaths
 	maxPending   = 256
 	socketBuffer = 4 << 20
 )
@@ -65,9 +72,17 @@ type Config struct {
 	// it is the ring's failure detector: lower finds deaths sooner and mistakes
 	// more pauses for deaths.
 	SendTimeout time.Duration
-	// PingEvery is how often a silent path is measured, and how often a silent
-	// peer gets a hello. Default 200ms.
+	// PingEvery is how often a silent peer gets a hello. Default 200ms.
 	PingEvery time.Duration
+	// Link is how paths are watched. Its Every and DownAfter are the least; with
+	// many paths both grow, so that not more than PingBudget pings a second leave
+	// this node (some more while paths change). Default 150; less costs less and
+	// learns later that an idle path is dead.
+	Link       link.Config
+	PingBudget int
+	// Relays is how many neighbours stand by for each peer, 0 to MaxRelays.
+	// Default 2; 0: nothing is relayed, by this node neither.
+	Relays int
 	// Payload is how many bytes of a message one datagram carries. Default 1200.
 	Payload int
 	// OnOutdated, if not nil, is called (by a goroutine of Run, possibly more
@@ -79,7 +94,10 @@ type Config struct {
 // DefaultConfig is for a LAN; links and key are missing.
 func DefaultConfig() Config {
 	r := rudp.DefaultConfig()
-	return Config{SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: r.Payload}
+	return Config{
+		SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: r.Payload,
+		Link: link.DefaultConfig(), PingBudget: 150, Relays: MaxRelays,
+	}
 }
 
 // Validate reports all faults at once.
@@ -101,19 +119,25 @@ func (c Config) Validate() error {
 	if len(c.Key) != seal.KeySize {
 		errs = append(errs, fmt.Errorf("transport: the cluster key has %d bytes, want %d", len(c.Key), seal.KeySize))
 	}
-	if most := MaxDatagram - seal.Overhead - rudp.Overhead; c.Payload > most {
+	if most := MaxDatagram - 2*seal.Overhead - relayMin - rudp.Overhead; c.Payload > most {
 		errs = append(errs, fmt.Errorf("transport: payload of %d bytes; at most %d fit a datagram", c.Payload, most))
 	}
 	if c.PingEvery < time.Millisecond {
 		errs = append(errs, fmt.Errorf("transport: ping every %v; want at least 1ms", c.PingEvery))
 	}
-	return errors.Join(append(errs, c.conn(1).Validate())...)
+	if c.PingBudget < 1 {
+		errs = append(errs, fmt.Errorf("transport: a budget of %d pings a second; want at least 1", c.PingBudget))
+	}
+	if c.Relays < 0 || c.Relays > MaxRelays {
+		errs = append(errs, fmt.Errorf("transport: %d relays; want 0 to %d", c.Relays, MaxRelays))
+	}
+	return errors.Join(append(errs, c.conn(1).Validate(), c.Link.Validate())...)
 }
 
 // conn is the config of the connection to a peer with so many paths.
 func (c Config) conn(paths int) rudp.Config {
 	r := rudp.DefaultConfig()
-	r.Links, r.SendTimeout, r.PingEvery, r.Payload = paths, c.SendTimeout, c.PingEvery, c.Payload
+	r.Links, r.SendTimeout, r.PingEvery, r.Payload = paths, c.SendTimeout, 0, c.Payload
 	r.MinRTO = min(r.MinRTO, c.SendTimeout/4)
 	r.InitialRTO = max(r.MinRTO, min(r.InitialRTO, c.SendTimeout/3))
 	return r
@@ -150,15 +174,24 @@ type Transport struct {
 	delayed   []delayed
 	delayedAt ring.Instant // the soonest of them; 0: none
 	dropped   [reasons]uint64
-	misc      queue // verdicts and news that belong to no peer
+	misc      queue         // verdicts and news that belong to no peer
+	linksAt   ring.Instant  // the next ping is due
+	slop      time.Duration // how early it may go, if the node is awake anyway
+	tableAt   ring.Instant  // the next table is due
+	tableSent ring.Instant
+	tableNo   uint64
+	relaysDue bool // relays are to be chosen anew
+	carried   relayed
 
-	plain, sealed []byte // scratch
+	plain, inner, sealed, frame, outer []byte // scratch
+	two                                []*path
 
 	faulty atomic.Bool // len(faults) > 0
 }
 
 type socket struct {
 	name string
+	addr netip.AddrPort // as bound
 	conn *net.UDPConn
 	w    *writer
 	r    *reader
@@ -191,7 +224,7 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 		// A burst of a whole token must fit; the kernel gives less if it likes.
 		_ = conn.SetReadBuffer(socketBuffer)
 		_ = conn.SetWriteBuffer(socketBuffer)
-		t.socks = append(t.socks, &socket{name: l.Name, conn: conn})
+		t.socks = append(t.socks, &socket{name: l.Name, conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()})
 		s := t.socks[len(t.socks)-1]
 		if s.w, err = newWriter(conn, l.Listen.Addr().Is4()); err == nil {
 			s.r, err = newReader(conn)
@@ -212,7 +245,7 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 func (t *Transport) Addrs() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, s := range t.socks {
-		out = append(out, s.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+		out = append(out, s.addr)
 	}
 	return out
 }
@@ -263,6 +296,10 @@ func (t *Transport) SetMe(me ring.Member) {
 	t.me = me
 	now := clock.Now()
 	for _, p := range t.order {
+		for _, a := range p.direct() {
+			a.mon.Restart(now, me.Inc)
+			a.born = now
+		}
 		p.queue.forgetMessages()
 		if p.inc != 0 {
 			t.adopt(now, p, p.inc, t.keys.Session(me, ring.Member{ID: p.id, Inc: p.inc}))
@@ -331,7 +368,10 @@ func (t *Transport) unlock() {
 	if t.houseAt == 0 || t.closed {
 		return
 	}
-	at := t.houseAt
+	at := min(t.houseAt, t.linksAt)
+	if t.cfg.Relays > 0 {
+		at = min(at, t.tableAt)
+	}
 	if t.urgent {
 		at = 1
 	}
@@ -345,7 +385,7 @@ func (t *Transport) unlock() {
 	if t.delayedAt != 0 && t.delayedAt < at {
 		at = t.delayedAt
 	}
-	if at != t.armed {
+	if at = max(at, 1); at != t.armed {
 		t.armed = at
 		t.waker.Set(at)
 	}

@@ -1,0 +1,169 @@
+// Command lab makes a laboratory of hosts, switches and cables on one Linux
+// machine, in network namespaces, starts nodes in the hosts, and breaks what it
+// is told to. It needs root. Nothing of it is left when it ends, even by
+// SIGKILL.
+//
+//	lab up demos/lab/small.toml --program bin/rainvideo
+//	lab status
+//	lab cut n1-s1            # a cable, both ways; --one-way: from n1 to s1 only
+//	lab crash s1             # a switch; lab crash n2: the node of host n2, SIGKILL
+//	lab exec client curl http://10.77.100.1:8080/
+//	lab heal                 # all cables and switches
+//	lab down
+//
+// Verbs for a cable or trunk: cut, heal, drop PERCENT, double PERCENT,
+// late PERCENT (2 ms, so that others overtake), delay MS, rate BYTES_A_SECOND.
+// For a host: crash, freeze, thaw, stop, start. For a switch: crash, start.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type grammar struct {
+	Dir string `default:"/tmp/rain-lab" env:"RAIN_LAB" help:"Folder of the laboratory: node files, logs, sockets."`
+
+	Up      upCmd      `cmd:"" help:"Build the hosts and switches of a topology file and start the nodes."`
+	Down    plainCmd   `cmd:"" help:"End everything."`
+	Status  statusCmd  `cmd:"" help:"Hosts, switches, cables with counts, and who answered for which VIP (JSON)."`
+	Exec    execCmd    `cmd:"" help:"Run a command in a host."`
+	Cut     linkCmd    `cmd:"" help:"Cut a cable or trunk."`
+	Heal    healCmd    `cmd:"" help:"Mend a cable or trunk, or everything."`
+	Drop    valueCmd   `cmd:"" help:"Lose a share of the frames: per cent."`
+	Double  valueCmd   `cmd:"" help:"Send a share of the frames twice: per cent."`
+	Late    valueCmd   `cmd:"" help:"Let a share of the frames be overtaken: per cent."`
+	Delay   valueCmd   `cmd:"" help:"Delay all frames: milliseconds."`
+	Rate    valueCmd   `cmd:"" help:"Limit the rate: bytes a second; 0: no limit."`
+	Crash   nameCmd    `cmd:"" help:"SIGKILL the node of a host, or kill a switch."`
+	Freeze  nameCmd    `cmd:"" help:"SIGSTOP the node of a host."`
+	Thaw    nameCmd    `cmd:"" help:"SIGCONT the node of a host."`
+	Stop    nameCmd    `cmd:"" help:"SIGTERM the node of a host."`
+	Start   nameCmd    `cmd:"" help:"Start the node of a host, or a switch."`
+	Capture captureCmd `cmd:"" help:"Write what a port (n1.0) sends and gets into a pcap file; without a file: stop."`
+	Engine  engineCmd  `cmd:"" hidden:""`
+}
+
+type upCmd struct {
+	Topology string `arg:"" type:"existingfile"`
+	Program  string `default:"rainvideo" help:"What runs a node."`
+	Seed     uint64 `default:"1" help:"Of all chance in the net."`
+	Empty    bool   `help:"Start no node."`
+	Bound    bool   `help:"Stay, and end everything with this process."`
+	Dir      string `kong:"-"`
+}
+
+type engineCmd struct {
+	Topology string `arg:""`
+	Program  string
+	Seed     uint64
+	Empty    bool
+	Dir      string `kong:"-"`
+}
+
+type execCmd struct {
+	Host    string   `arg:""`
+	Command []string `arg:"" passthrough:""`
+	Dir     string   `kong:"-"`
+}
+
+type plainCmd struct{}
+type statusCmd struct{}
+
+type nameCmd struct {
+	Name string `arg:"" help:"A host or a switch."`
+}
+
+type linkCmd struct {
+	Link   string `arg:"" help:"A cable (n1-s2) or trunk (s1-s2)."`
+	OneWay bool   `help:"Only from the first name to the second."`
+}
+
+type healCmd struct {
+	Link   string `arg:"" optional:"" help:"A cable or trunk; without: everything."`
+	OneWay bool   `help:"Only from the first name to the second."`
+}
+
+type valueCmd struct {
+	Link   string  `arg:"" help:"A cable (n1-s2) or trunk (s1-s2)."`
+	Value  float64 `arg:""`
+	OneWay bool    `help:"Only from the first name to the second."`
+}
+
+type captureCmd struct {
+	Port string `arg:""`
+	File string `arg:"" optional:""`
+}
+
+// order is what the engine is told; it has the shape of engine.Order.
+type order struct {
+	Name   string  `json:"name"`
+	OneWay bool    `json:"one_way"`
+	Value  float64 `json:"value"`
+	Path   string  `json:"path"`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var g grammar
+	k := kong.Parse(&g, kong.Name("lab"), kong.Description("Hosts, switches and cables on one machine, for anyone to break."))
+	if err := run(ctx, &g, k.Selected().Name, os.Stdout); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, g *grammar, verb string, w io.Writer) error {
+	post := func(o order) error { return call(ctx, g.Dir, http.MethodPost, "/"+verb, o, nil) }
+	value := func(c valueCmd) error { return post(order{Name: c.Link, OneWay: c.OneWay, Value: c.Value}) }
+	switch verb {
+	case "up":
+		g.Up.Dir = g.Dir
+		return g.Up.Run(ctx, w)
+	case "engine":
+		g.Engine.Dir = g.Dir
+		return g.Engine.Run(ctx, w)
+	case "exec":
+		g.Exec.Dir = g.Dir
+		return g.Exec.Run(ctx, w)
+	case "status":
+		var v json.RawMessage
+		if err := call(ctx, g.Dir, http.MethodGet, "/status", nil, &v); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(w, string(v))
+		return err
+	case "down":
+		return post(order{})
+	case "cut":
+		return post(order{Name: g.Cut.Link, OneWay: g.Cut.OneWay})
+	case "heal":
+		return post(order{Name: g.Heal.Link, OneWay: g.Heal.OneWay})
+	case "capture":
+		path := g.Capture.File
+		if path != "" {
+			var err error
+			if path, err = filepath.Abs(path); err != nil {
+				return err
+			}
+		}
+		return post(order{Name: g.Capture.Port, Path: path})
+	}
+	values := map[string]valueCmd{"drop": g.Drop, "double": g.Double, "late": g.Late, "delay": g.Delay, "rate": g.Rate}
+	if c, ok := values[verb]; ok {
+		return value(c)
+	}
+	names := map[string]nameCmd{"crash": g.Crash, "freeze": g.Freeze, "thaw": g.Thaw, "stop": g.Stop, "start": g.Start}
+	return post(order{Name: names[verb].Name})
+}

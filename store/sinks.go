@@ -63,8 +63,10 @@ func (p *stripePut) push(k *sink, b *block) error {
 			return fmt.Errorf("store: body not yet on enough members: %w: %w", ErrUnavailable, context.Cause(p.f.ctx))
 		case <-tick.C:
 		}
+		// One that left the view may be back at once, where nodes are busy: it is
+		// given up early only if it can be spared.
 		gone := !slices.Contains(p.s.ring.Members(), k.node)
-		if k.node != p.s.ring.Self() && (gone || time.Since(since) > p.patience()) {
+		if k.node != p.s.ring.Self() && (gone && p.spare() || time.Since(since) > p.patience()) {
 			k.drop(errLeftOut)
 		}
 	}
@@ -72,6 +74,14 @@ func (p *stripePut) push(k *sink, b *block) error {
 
 // patience is how long a member may be behind: longer if it is needed.
 func (p *stripePut) patience() time.Duration {
+	if p.spare() {
+		return p.s.cfg.PeerStall
+	}
+	return patience * p.s.cfg.PeerStall
+}
+
+// spare reports whether the put can do with one member less.
+func (p *stripePut) spare() bool {
 	alive := 0
 	for _, k := range p.sinks {
 		select {
@@ -80,10 +90,7 @@ func (p *stripePut) patience() time.Duration {
 			alive++
 		}
 	}
-	if alive > max(p.code.K, len(p.nodes)/2+1) {
-		return p.s.cfg.PeerStall
-	}
-	return patience * p.s.cfg.PeerStall
+	return alive > max(p.code.K, len(p.nodes)/2+1)
 }
 
 // next returns the next block; nil: the body has ended.

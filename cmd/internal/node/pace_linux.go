@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"rain/ring/host/pump"
 )
@@ -12,12 +13,30 @@ import (
 // once. The ring's thread comes back from waiting only into a place that is free;
 // among so many one nearly always is, and the kernel, which knows priorities,
 // decides who of them gets a core.
-const sparePs = 14
+const sparePs = 22
 
-// keepPace gives the ring a thread of its own in busy times.
+// busyGC lets garbage pile up in busy times: each collection stops all threads
+// twice, and that takes until the last of them has had a core. idleGC is Go's own.
+const (
+	busyGC = 400
+	idleGC = 100
+)
+
+// keepPace gives the ring a thread of its own in busy times. GOMAXPROCS and GOGC
+// in the environment win over the numbers here.
 func (n *node) keepPace(ctx context.Context) error {
-	if os.Getenv("GOMAXPROCS") == "" { // the operator knows better
+	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU() + sparePs)
+	}
+	cfg := pump.DefaultConfig()
+	if os.Getenv("GOGC") == "" {
+		cfg.OnChange = func(busy bool) {
+			if busy {
+				debug.SetGCPercent(busyGC)
+			} else {
+				debug.SetGCPercent(idleGC)
+			}
+		}
 	}
 	sources, done, err := n.host.Sources()
 	if err != nil {
@@ -28,7 +47,7 @@ func (n *node) keepPace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := pump.New(pump.DefaultConfig(), append(sockets, sources...), n.log.With("layer", "pump"))
+	p, err := pump.New(cfg, append(sockets, sources...), n.log.With("layer", "pump"))
 	if err != nil {
 		return err
 	}

@@ -51,11 +51,20 @@ func (p *Pump) Run(ctx context.Context) error {
 			p.raise()
 			done <- p.pump(ctx, polls)
 		}()
-		if err := <-done; err != nil {
+		p.changed(true)
+		err := <-done
+		p.changed(false)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *Pump) changed(busy bool) {
+	if p.cfg.OnChange != nil {
+		p.cfg.OnChange(busy)
+	}
 }
 
 // pump has the turn until the node has been idle for a while.

@@ -116,6 +116,14 @@ func TestNothingLostInChanges(t *testing.T) {
 	c := newCounter(t)
 	cfg := always()
 	cfg.Load, cfg.Quiet = 1e12, time.Millisecond // busy for being late, idle at the next look
+	var busy, idle int
+	cfg.OnChange = func(on bool) {
+		if on {
+			busy++
+		} else {
+			idle++
+		}
+	}
 	stop := start(t, cfg, c.source())
 	sent := uint64(0)
 	eventually(t, "100 changes", func() bool {
@@ -127,6 +135,9 @@ func TestNothingLostInChanges(t *testing.T) {
 	})
 	if err := stop(); err != nil {
 		t.Fatal(err)
+	}
+	if busy == 0 || busy != idle {
+		t.Errorf("told %d times that it is busy, %d times that it is idle", busy, idle)
 	}
 	var left uint64
 	if _, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(&left)), 8); e != 0 {

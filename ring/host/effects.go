@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/ring/host/clock"
 )
 
 // apply does what a step says, in the order that ring.Effects asks for.
@@ -113,6 +114,9 @@ func (n *Node) resolve(r ring.Resolution) {
 
 func (n *Node) setLease(until ring.Instant) {
 	if old := n.lease.Swap(int64(until)); old != int64(until) {
+		if old != 0 && until != 0 && clock.Now() > ring.Instant(old) {
+			n.meter.leaseLapsed.Add(1)
+		}
 		n.onLease(until)
 	}
 }

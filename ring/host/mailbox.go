@@ -19,6 +19,7 @@ type mailbox struct {
 	busy   bool // somebody has the turn
 	mend   bool // only the loop can go on: it must make a new machine
 	closed bool
+	kick   func() // not nil: a pump has the loop's part but mend; come and look
 	freed  *sync.Cond
 	sig    chan struct{} // for the loop: come and look
 }
@@ -36,7 +37,7 @@ func (b *mailbox) put(item any) {
 	defer b.mu.Unlock()
 	b.add(item)
 	if !b.busy {
-		b.wakeLoop()
+		b.wake()
 	}
 }
 
@@ -46,7 +47,7 @@ func (b *mailbox) pass(item any) (items []any, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add(item)
-	if b.slow > 0 || b.mend { // the loop knows: put or leave has woken it
+	if b.mend || b.slow > 0 && b.kick == nil { // the loop knows: put or leave has woken it
 		return nil, false
 	}
 	return b.enter()
@@ -57,7 +58,30 @@ func (b *mailbox) pass(item any) (items []any, ok bool) {
 func (b *mailbox) take() (items []any, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.kick != nil && !b.mend {
+		return nil, false
+	}
 	return b.enter()
+}
+
+// pump gives a pump the turn, as take does the loop.
+func (b *mailbox) pump() (items []any, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mend {
+		return nil, false
+	}
+	return b.enter()
+}
+
+// hand gives the loop's part to a pump that kick wakes, or, with nil, back.
+func (b *mailbox) hand(kick func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kick = kick
+	if !b.busy && b.waiting() {
+		b.wake()
+	}
 }
 
 // leave gives the turn back, with mend to the loop only. The loop is woken for
@@ -67,7 +91,7 @@ func (b *mailbox) leave(mend bool) {
 	defer b.mu.Unlock()
 	b.busy, b.mend = false, mend
 	if b.waiting() {
-		b.wakeLoop()
+		b.wake()
 	}
 	b.freed.Broadcast()
 }
@@ -107,7 +131,11 @@ func (b *mailbox) enter() ([]any, bool) {
 	return out, true
 }
 
-func (b *mailbox) wakeLoop() {
+func (b *mailbox) wake() {
+	if b.kick != nil && !b.mend {
+		b.kick()
+		return
+	}
 	select {
 	case b.sig <- struct{}{}:
 	default:

@@ -138,3 +138,51 @@ func TestNothingIsLost(t *testing.T) {
 		t.Error("a turn after close")
 	}
 }
+
+// While a pump has the loop's part, the loop is woken only to mend.
+func TestPumpHasTheLoopsPart(t *testing.T) {
+	b := newMailbox()
+	b.leave(false)
+	kicks := 0
+	b.hand(func() { kicks++ })
+	b.put(func() {})
+	if kicks != 1 || signal(b) {
+		t.Errorf("%d kicks; want one, and no signal for the loop", kicks)
+	}
+	if _, ok := b.take(); ok {
+		t.Error("the loop got the pump's turn")
+	}
+	if items, ok := b.pump(); !ok || len(items) != 1 {
+		t.Errorf("pump = %v, %v; want the slow work", items, ok)
+	}
+	b.put(verdict{})
+	b.leave(false)
+	if kicks != 2 {
+		t.Errorf("%d kicks; the pump was not told of what is left", kicks)
+	}
+	if items, ok := b.pass(nil); !ok || len(items) != 1 {
+		t.Errorf("pass in the pump's thread = %v, %v; want the turn", items, ok)
+	}
+	b.leave(true)
+	if !signal(b) {
+		t.Error("the loop was not told to mend")
+	}
+	if _, ok := b.pump(); ok {
+		t.Error("the pump got a turn without a machine")
+	}
+	if _, ok := b.take(); !ok {
+		t.Error("the loop got no turn to mend")
+	}
+	b.put(verdict{})
+	b.leave(false)
+	if kicks != 3 {
+		t.Errorf("%d kicks; the pump was not told of what came while the loop mended", kicks)
+	}
+	b.hand(nil)
+	if !signal(b) {
+		t.Error("the loop was not told of what the pump left")
+	}
+	if items, ok := b.take(); !ok || len(items) != 1 {
+		t.Errorf("take = %v, %v; want what the pump left", items, ok)
+	}
+}

@@ -17,6 +17,7 @@ type meter struct {
 	tokenBytes    atomic.Uint64
 	regenerations atomic.Uint64
 	leaseLost     atomic.Uint64
+	leaseLapsed   atomic.Uint64
 
 	mu       sync.Mutex
 	ref      uint64 // of the token last sent
@@ -25,6 +26,7 @@ type meter struct {
 	hopN     int
 	rotateAt [64]ring.Instant // of the last passes
 	rotateN  int
+	rotation Rotation
 	token    tokenSeen
 	hopSum   time.Duration
 	hopCount uint64
@@ -42,6 +44,9 @@ func (m *meter) passed(ref uint64, t *ring.Token, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := clock.Now()
+	if m.sentAt != 0 {
+		m.rotation.add(now.Sub(m.sentAt))
+	}
 	m.ref, m.sentAt = ref, now
 	m.rotateAt[m.rotateN%len(m.rotateAt)] = now
 	m.rotateN++
@@ -84,7 +89,32 @@ type Meter struct {
 	TokenBytes    uint64 // of these tokens, before sealing
 	Regenerations uint64 // tokens made by this node
 	LeaseLost     uint64
+	LeaseLapsed   uint64 // renewals that came after the lease's end
+	Rotation      Rotation
 	Malformed     uint64
+}
+
+// RotationBounds are the upper bounds of the classes of Rotation.
+var RotationBounds = [...]time.Duration{
+	time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond, 7 * time.Millisecond,
+	10 * time.Millisecond, 12 * time.Millisecond, 15 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond,
+	45 * time.Millisecond, 60 * time.Millisecond, 80 * time.Millisecond, 100 * time.Millisecond, 140 * time.Millisecond,
+	180 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
+}
+
+// Rotation counts the times between two tokens that this node passed on.
+type Rotation struct {
+	Count [len(RotationBounds) + 1]uint64 // by the smallest bound that is not exceeded; the last: above all
+	Sum   time.Duration
+}
+
+func (r *Rotation) add(d time.Duration) {
+	i := 0
+	for i < len(RotationBounds) && d > RotationBounds[i] {
+		i++
+	}
+	r.Count[i]++
+	r.Sum += d
 }
 
 func (m *meter) read() Meter {
@@ -92,7 +122,7 @@ func (m *meter) read() Meter {
 	defer m.mu.Unlock()
 	out := Meter{
 		Rotations: m.rotations.Load(), TokenBytes: m.tokenBytes.Load(), Regenerations: m.regenerations.Load(),
-		LeaseLost: m.leaseLost.Load(), Malformed: m.malformed.Load(),
+		LeaseLost: m.leaseLost.Load(), LeaseLapsed: m.leaseLapsed.Load(), Rotation: m.rotation, Malformed: m.malformed.Load(),
 		HopSum: m.hopSum, HopCount: m.hopCount,
 	}
 	if n := min(m.hopN, len(m.hops)); n > 0 {

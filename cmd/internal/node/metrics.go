@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rain/cmd/internal/cli"
+	"rain/ring/host"
 )
 
 // metricSet counts what the web server tells.
@@ -103,6 +104,17 @@ func (n *node) ringMetrics(p page) {
 	p.one("rain_ring_token_bytes_total", "counter", "Bytes of the tokens that this node passed on, before sealing.", float64(m.TokenBytes))
 	p.one("rain_ring_regenerations_total", "counter", "Tokens made by this node after a loss.", float64(m.Regenerations))
 	p.one("rain_ring_lease_lost_total", "counter", "Times that this node became isolated.", float64(m.LeaseLost))
+	p.one("rain_ring_lease_lapsed_total", "counter", "Renewals of this node's lease that came after its end.", float64(m.LeaseLapsed))
+	p.head("rain_ring_rotation_seconds", "histogram", "Time between two tokens that this node passed on.")
+	total := uint64(0)
+	for i, le := range host.RotationBounds {
+		total += m.Rotation.Count[i]
+		p.value("rain_ring_rotation_seconds_bucket", fmt.Sprintf("{le=%q}", strconv.FormatFloat(le.Seconds(), 'g', -1, 64)), float64(total))
+	}
+	total += m.Rotation.Count[len(host.RotationBounds)]
+	p.value("rain_ring_rotation_seconds_bucket", `{le="+Inf"}`, float64(total))
+	p.value("rain_ring_rotation_seconds_sum", "", m.Rotation.Sum.Seconds())
+	p.value("rain_ring_rotation_seconds_count", "", float64(total))
 	p.head("rain_ring_hop_seconds", "summary", "Half of the time until a passed token was acknowledged.")
 	p.value("rain_ring_hop_seconds", `{quantile="0.5"}`, m.HopP50.Seconds())
 	p.value("rain_ring_hop_seconds", `{quantile="0.99"}`, m.HopP99.Seconds())

@@ -50,6 +50,7 @@ func (n *node) run(ctx context.Context) (err error) {
 		defer close(ringEnded)
 		return n.host.Run(ctx)
 	})
+	start("pace", n.keepPace)
 	start("store", n.store.Run)
 	start("effects", n.effects.service.Run)
 	start("fresh", n.effects.fresh.run)

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"rain/ring"
+	"rain/ring/host/pump"
 )
 
 // The system calls here never block and are raw for that reason: others tell
@@ -29,7 +31,10 @@ type alarm struct {
 	fd   int // of file; only while not closed
 	file *os.File
 	raw  syscall.RawConn
+	fire func()
 	done chan struct{}
+
+	handed atomic.Bool // a pump takes the expiries
 
 	mu     sync.Mutex
 	at     ring.Instant // 0: off, or fired already
@@ -47,30 +52,47 @@ func (a *alarm) start(fire func()) error {
 		a.file.Close()
 		return fmt.Errorf("clock: timerfd: %w", err)
 	}
+	a.fire = fire
 	a.done = make(chan struct{})
-	go a.wait(fire)
+	go a.wait()
 	return nil
 }
 
-// wait sleeps in the poller. stop ends it and waits.
-func (a *alarm) wait(fire func()) {
-	defer close(a.done)
-	for {
-		err := a.raw.Read(expired)
-		a.mu.Lock()
-		closed := a.closed
-		if a.at <= Now() { // else it was set anew just now
-			a.at = 0
+// Source gives the timer to a pump, in whose thread fire is then called while it
+// has the turn.
+func (w *Waker) Source() pump.Source {
+	a := &w.alarm
+	return pump.Source{FD: a.fd, Hand: a.handed.Store, Ready: func(fd int) {
+		if expired(uintptr(fd)) && !a.passed() {
+			a.fire()
 		}
-		a.mu.Unlock()
+	}}
+}
+
+// wait sleeps in the poller. stop ends it and waits.
+func (a *alarm) wait() {
+	defer close(a.done)
+	mine := func(fd uintptr) bool { return !a.handed.Load() && expired(fd) }
+	for {
+		err := a.raw.Read(mine)
 		switch {
-		case closed:
+		case a.passed():
 			return
 		case err != nil:
 			panic(fmt.Sprintf("clock: waiting for a timerfd: %v", err)) // nobody else knows this descriptor: a bug
 		}
-		fire()
+		a.fire()
 	}
+}
+
+// passed notes an expiry, and reports whether the alarm is off for good.
+func (a *alarm) passed() (closed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at <= Now() { // else it was set anew just now
+		a.at = 0
+	}
+	return a.closed
 }
 
 // expired takes the expiry; false: there is none yet.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -121,6 +122,8 @@ type reader struct {
 	errno syscall.Errno
 	read  func(fd uintptr) bool
 
+	handed atomic.Bool // a pump reads in its stead
+
 	zone    string // of scope, the last one that was looked up
 	zoneFor uint32
 }
@@ -132,7 +135,7 @@ func newReader(conn *net.UDPConn) (*reader, error) {
 	}
 	r := &reader{raw: raw}
 	r.read = func(fd uintptr) bool {
-		for {
+		for !r.handed.Load() {
 			r.from.size = uint32(unsafe.Sizeof(r.from.raw))
 			n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.b))), uintptr(len(r.b)),
 				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.from.raw)), uintptr(unsafe.Pointer(&r.from.size)))
@@ -141,6 +144,7 @@ func newReader(conn *net.UDPConn) (*reader, error) {
 				return errno != unix.EAGAIN
 			}
 		}
+		return false
 	}
 	return r, nil
 }

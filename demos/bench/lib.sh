@@ -5,6 +5,8 @@ R=${R:-3} D=${D:-3} PORT=${PORT:-23080}
 dir=$(mktemp -d)
 chmod 755 "$dir"
 pids=()
+# One that has ended already is no fault, and a server's exit code says nothing
+# of the measurement.
 finish() {
 	for p in "${pids[@]}"; do kill -TERM "$p" 2>/dev/null || true; done
 	for p in "${pids[@]}"; do wait "$p" 2>/dev/null || true; done

@@ -19,8 +19,13 @@ run() { # NAME COMMAND...
 }
 run race $GO test -race -timeout 15m $($GO list ./... | grep -vE '/ring/sim$|/ring/mutants$|/cmd/internal/contract$|/vip/linux(/netlab)?$|/demos/lab/labtest$')
 run sim $GO test -timeout 15m -count=1 -v ./ring/sim
-# Hosts, switches and cables of its own: as root only.
-run lab $GO test -timeout 10m -count=1 -v ./demos/lab/labtest
+# Hosts, switches and cables of its own: as root, and where no other work takes
+# the processors: these tests hold the ring to its view while cables break.
+if [ "${LAB:-}" = 1 ]; then
+	run lab $GO test -timeout 10m -count=1 -v ./demos/lab/labtest
+else
+	echo "skipped lab: hosts in network namespaces want root and an idle machine; LAB=1 runs them" | tee "$out/lab.log"
+fi
 run contract $GO test -timeout 10m -count=1 -v ./cmd/internal/contract
 # One after the other: they build networks, and a loaded machine loses leases.
 run vip-linux $GO test -race -timeout 15m -count=1 -p 1 -v ./vip/linux/...

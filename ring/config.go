@@ -10,7 +10,7 @@ import (
 func Preset(name string) (Timing, bool) {
 	ms := func(idle, send, starve, lease time.Duration) Timing {
 		return Timing{
-			IdleRotation: idle * time.Millisecond, BusyRotation: time.Millisecond,
+			IdleRotation: idle * time.Millisecond, BusyRotation: 400 * time.Microsecond,
 			SendTimeout: send * time.Millisecond, StarveTimeout: starve * time.Millisecond,
 			Lease: lease * time.Millisecond, ColdAfter: 10 * time.Second,
 		}

@@ -34,8 +34,8 @@ func (m *Machine) working() bool {
 		return false
 	}
 	// Who waits until all have applied an op learns it one rotation after the
-	// op has left the token.
-	return m.unsettled() || t.Seq < m.restless+2*uint64(len(t.Ring))
+	// op has left the token, and that may be one after I saw it settled.
+	return m.unsettled() || t.Seq < m.restless+3*uint64(len(t.Ring))
 }
 
 // unsettled reports whether an op is still on the token or not on enough disks.
@@ -327,7 +327,9 @@ func (m *Machine) onRefused(from Member, r Refused) {
 	}
 }
 
-// onHurry: somebody has work. The holder passes on, others tell theirs.
+// onHurry: somebody has work. The holder passes on at once, and all after it are
+// told, so that none of them keeps the token for the idle time on its way to
+// whoever waits for it. The word ends where it began.
 func (m *Machine) onHurry() {
 	if m.state != member || m.hurried {
 		return
@@ -335,6 +337,9 @@ func (m *Machine) onHurry() {
 	m.hurried = true
 	if m.holding {
 		m.holdUntil = min(m.holdUntil, m.now.Add(m.holdTime()))
+		if next := m.next(); next != m.me {
+			m.send(next, Hurry{Epoch: m.copyStamp.Epoch})
+		}
 	} else if m.sent.to != (Member{}) {
 		m.send(m.sent.to, Hurry{Epoch: m.copyStamp.Epoch})
 	}

@@ -92,6 +92,7 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	if first {
 		m.cold = coldState{promise: m.cold.promise}
 		m.seek = seekState{seekers: map[NodeID]seeker{}, maxGen: m.seek.maxGen}
+		m.tries = 0
 		m.trace(Trace{Kind: TraceMember, Stamp: t.Stamp(), View: m.newest().View.Number})
 		m.lastLease, m.isolated = m.now, false // isolation counts from here
 	}

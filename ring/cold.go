@@ -20,13 +20,26 @@ type coldState struct {
 	graceAt    Instant
 	deadline   Instant
 	made       bool
-	refs       map[uint64]bool
-	failures   int
+	refs       map[uint64]Member
+	failures   map[Member]int // sends that failed, in a row
 	ready      map[Member]bool
 	adopted    bool // granter: has the maker's snapshot
 }
 
-func (m *Machine) coldWait() time.Duration { return 3*m.t.StarveTimeout + m.t.SendTimeout }
+// coldWait is how long a primary has to show itself before disks vote, and how
+// long one has to wait for the others' disks.
+func (m *Machine) coldWait() time.Duration {
+	return max(3*m.t.StarveTimeout+m.t.SendTimeout, 3*m.seekEvery())
+}
+
+// patience grows with the cold starts that this node has tried in vain: who
+// tries again at once meets those who do the same, and a busy machine or net does
+// not get better by it.
+func (m *Machine) patience() time.Duration {
+	return m.coldWait() << min(m.tries, maxTries)
+}
+
+const maxTries = 3
 
 // coldPatience is how long a cold start waits for a sign of the others.
 const coldPatience = 2 * time.Second
@@ -96,12 +109,12 @@ func (m *Machine) tryCold() {
 		if empty && v.seek.DiskEpoch != 0 {
 			return // never beside a disk that is not empty
 		}
-		if (better || same && v.who.ID < m.me.ID) && waited < 4*m.coldWait() {
+		if (better || same && v.who.ID < m.me.ID) && waited < 4*m.patience() {
 			return // it will call
 		}
 	}
 	all := empty && !slices.ContainsFunc(m.cfg.Founders, func(id NodeID) bool { return !here[id] })
-	if waited < m.coldWait() && !all || !m.diskQuorum(func(id NodeID) bool { return here[id] }) {
+	if waited < m.patience() && !all || !m.diskQuorum(func(id NodeID) bool { return here[id] }) {
 		return
 	}
 	gen := max(s.maxGen, d.Stamp.Epoch.Generation(), m.cold.promise.Generation(), m.promised.Generation()) + 1
@@ -186,7 +199,9 @@ func (m *Machine) onColdDeny(from Member, d ColdDeny) {
 func (m *Machine) coldGiveUp(why string) {
 	m.trace(Trace{Kind: TraceColdGiveUp, Epoch: m.cold.epoch, Text: why})
 	m.cold = coldState{promise: m.cold.promise}
-	m.beginSeek(time.Duration(m.rng.Int64N(int64(m.coldWait()))))
+	wait := time.Duration(m.rng.Int64N(int64(m.patience())))
+	m.tries++
+	m.beginSeek(wait)
 }
 
 // coldQuorum makes the cold view when enough disks have voted; all who were
@@ -231,7 +246,7 @@ func (m *Machine) coldMake() {
 	m.trace(Trace{Kind: TraceColdMade, Epoch: c.epoch, View: change.View.Number, Num: int64(len(c.granted))})
 	m.appendViewOp(change)
 	c.ready = map[Member]bool{m.me: true}
-	c.refs = map[uint64]bool{}
+	c.refs, c.failures = map[uint64]Member{}, map[Member]int{}
 	m.tellColdMade()
 	m.coldStartIfReady()
 }
@@ -242,7 +257,7 @@ func (m *Machine) tellColdMade() {
 	c.deadline = m.now.Add(30 * coldPatience)
 	for _, id := range slices.Sorted(maps.Keys(c.granted)) {
 		if who := c.granted[id]; !c.ready[who] {
-			c.refs[m.sendRef(who, ColdMade{Epoch: c.epoch})] = true
+			c.refs[m.sendRef(who, ColdMade{Epoch: c.epoch})] = who
 		}
 	}
 }
@@ -285,7 +300,6 @@ func (m *Machine) coldReady(from Member, s Seek) {
 		return
 	}
 	c.ready[from] = true
-	c.failures = 0
 	m.coldStartIfReady()
 }
 
@@ -302,6 +316,7 @@ func (m *Machine) coldStartIfReady() {
 	m.holding, m.news = true, true
 	m.holdUntil = m.now
 	m.lastAt, m.lastLease = m.now, m.now
+	m.tries = 0
 	m.trace(Trace{Kind: TraceMember, Stamp: m.copyStamp, View: m.newest().View.Number})
 	m.pass()
 }
@@ -310,7 +325,8 @@ func (m *Machine) coldTimers() {
 	c := &m.cold
 	switch {
 	case c.made:
-		if m.now >= c.deadline || c.failures > 3 {
+		if m.now >= c.deadline || m.granterLost() {
+			m.tries++
 			m.restart("a granter of the cold start is lost")
 		} else if m.now >= m.seek.next {
 			deadline := c.deadline
@@ -320,6 +336,7 @@ func (m *Machine) coldTimers() {
 	case c.amMaker && c.graceAt != 0 && m.now >= c.graceAt:
 		m.coldMake()
 	case m.now >= c.deadline && c.adopted:
+		m.tries++
 		m.restart("the maker of the cold start is lost")
 	case m.now >= c.deadline:
 		m.coldGiveUp("no answer")
@@ -334,10 +351,26 @@ func (m *Machine) coldTimers() {
 }
 
 func (m *Machine) coldSendDone(ev SendDone) {
-	if m.state == cold && m.cold.refs[ev.Ref] {
-		delete(m.cold.refs, ev.Ref)
-		if !ev.OK {
-			m.cold.failures++
+	c := &m.cold
+	who, ok := c.refs[ev.Ref]
+	if m.state != cold || !ok {
+		return
+	}
+	delete(c.refs, ev.Ref)
+	if ev.OK {
+		delete(c.failures, who)
+	} else {
+		c.failures[who]++
+	}
+}
+
+// granterLost reports whether one of those who must take the cold view could not
+// be reached four times in a row.
+func (m *Machine) granterLost() bool {
+	for _, n := range m.cold.failures { // any of them: order does not matter
+		if n > 3 {
+			return true
 		}
 	}
+	return false
 }

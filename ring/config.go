@@ -62,6 +62,7 @@ type Config struct {
 	Timing   Timing
 	Disk     Disk
 	Seed     uint64 // of the machine's own chance (back-off)
+	Tries    int    // of the Effects that ended the life before; 0: this process's first
 	// TraceHops adds a Trace for each accept and pass; for golden files.
 	TraceHops bool
 }

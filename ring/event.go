@@ -95,6 +95,7 @@ type Effects struct {
 	// above this one and above AboveInc. All proposals have been resolved.
 	Restart  bool
 	AboveInc Incarnation
+	Tries    int // with Restart: for the next Config
 	// Trace: what happened and why, for logs, events and golden files.
 	Trace []Trace
 	// Lease is until when this member may act alone; 0: it may not. Always set.

@@ -35,7 +35,14 @@ type seekState struct {
 	maxGen    uint32 // highest generation heard of
 }
 
-func (m *Machine) seekEvery() time.Duration { return m.t.StarveTimeout / 2 }
+// seekEvery is how often all others are asked. The time grows with their number,
+// so that a node without a view sends the same however many there are, and ten
+// that seek at once do not drown what they seek.
+func (m *Machine) seekEvery() time.Duration {
+	const atOnce = 4
+	n := max(m.others, len(m.newest().View.Members)-1)
+	return m.t.StarveTimeout / 2 * time.Duration(max(1, (n+atOnce-1)/atOnce))
+}
 
 // start reads the disk: its log up to stable is delivered, so that an isolated
 // node has something to show, and the search for a primary begins.
@@ -81,7 +88,7 @@ func (m *Machine) seekTimers() {
 		return
 	}
 	s.next = m.now.Add(m.seekEvery())
-	if s.adopted && m.now.Sub(s.adoptedAt) > 10*m.t.StarveTimeout {
+	if s.adopted && m.now.Sub(s.adoptedAt) > max(10*m.t.StarveTimeout, 8*m.seekEvery()) {
 		// The snapshot may be too old by now, and what it replaced here is gone:
 		// only a new life has the disk's own log to vote with.
 		m.restart("not let in")
@@ -194,7 +201,7 @@ func (m *Machine) readyJoiners() []Member {
 		j := m.joiners[id]
 		old, known := cur.ByID(id)
 		switch {
-		case m.now.Sub(j.at) > 4*m.t.StarveTimeout || known && old.Inc >= j.who.Inc:
+		case m.now.Sub(j.at) > max(4*m.t.StarveTimeout, 3*m.seekEvery()) || known && old.Inc >= j.who.Inc:
 			delete(m.joiners, id)
 		case j.index < m.log.base || j.index > m.log.last() || m.bytesFrom(j.index) > maxOpsBytes/2:
 			m.send(j.who, Welcome{Copy: m.copyStamp, View: cur.Number, Lease: m.t.Lease}) // fetch anew

@@ -87,8 +87,11 @@ type Machine struct {
 	durIndex uint64
 	saved    saveState
 
-	seek seekState
-	cold coldState
+	seek  seekState
+	cold  coldState
+	tries int // cold starts in vain, since this node was last a member
+
+	others int // nodes named by the config, without me
 }
 
 type sentToken struct {
@@ -108,8 +111,10 @@ func New(cfg Config) *Machine {
 		heard:     map[Member]Stamp{},
 		joiners:   map[NodeID]joiner{},
 		waitMade:  -1,
+		tries:     cfg.Tries,
 	}
 	m.seek.seekers = map[NodeID]seeker{}
+	m.others = len(m.seekIDs())
 	return m
 }
 
@@ -270,7 +275,7 @@ func (m *Machine) end() {
 // restart ends this life; a new one begins from the disk.
 func (m *Machine) restart(why string) {
 	m.trace(Trace{Kind: TraceRejoin, Text: why})
-	m.eff.Restart = true
+	m.eff.Restart, m.eff.Tries = true, m.tries
 	m.holding, m.lease = false, 0
 }
 

@@ -44,7 +44,7 @@ func (n *Node) apply(e ring.Effects) {
 		n.member.Store(false)
 		close(n.left)
 	case e.Restart:
-		n.rejoin = max(n.rejoin, e.AboveInc)
+		n.rejoin, n.tries = max(n.rejoin, e.AboveInc), e.Tries
 		n.m = nil
 		n.setLease(0)
 		n.member.Store(false)

@@ -68,6 +68,7 @@ type Node struct {
 	since    map[ring.NodeID]time.Time // when an id came into the view or left it
 	fetched  fetchState
 	rejoin   ring.Incarnation
+	tries    int  // cold starts in vain, over all lives
 	settling bool // no snapshot for compaction under way
 
 	slots   chan struct{}
@@ -149,7 +150,7 @@ func (n *Node) begin() error {
 		peers = append(peers, p.ID)
 	}
 	n.m = ring.New(ring.Config{
-		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc),
+		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries,
 	})
 	n.life.Add(1)
 	return nil

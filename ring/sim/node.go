@@ -44,6 +44,7 @@ type node struct {
 	props     map[uint64]*proposal
 	nextN     uint64
 	leaves    bool
+	tries     int // of the life before
 
 	paused bool
 	pauses uint64
@@ -62,7 +63,7 @@ func (c *Cluster) start(n *node) {
 	disk := n.disk
 	*n = node{
 		i: n.i, id: n.id, founders: n.founders, peers: n.peers, clock: n.clock, slow: n.slow, hung: n.hung, disk: disk,
-		maxInc: n.maxInc, life: n.life, up: true, pauses: n.pauses + 1,
+		maxInc: n.maxInc, life: n.life, up: true, pauses: n.pauses + 1, tries: n.tries,
 		me:    ring.Member{ID: n.id, Inc: n.maxInc},
 		known: make([]ring.Incarnation, len(c.nodes)), props: map[uint64]*proposal{}, nextN: 1,
 	}
@@ -77,7 +78,7 @@ func (c *Cluster) start(n *node) {
 	}
 	c.seat(n)
 	n.m = ring.New(ring.Config{
-		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Disk: rec, Seed: c.rng.Uint64(), TraceHops: c.trace != nil || c.onTrace != nil,
+		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, TraceHops: c.trace != nil || c.onTrace != nil,
 	})
 	c.tracef(n.i, "start as %s, disk %s to %d", c.name(n.me), rec.Stamp, last(&rec))
 	c.step(n, ring.Start{})
@@ -94,6 +95,7 @@ func (c *Cluster) crash(n *node) {
 	c.tracef(n.i, "crash")
 	c.Count.Crashes++
 	c.down(n)
+	n.tries = 0
 }
 
 func (c *Cluster) down(n *node) {
@@ -230,6 +232,7 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 			c.fail(6, "n%d restarts and leaves %d proposals without an answer", n.i+1, len(n.props))
 		}
 		c.down(n)
+		n.tries = eff.Tries
 		c.start(n)
 		return
 	}

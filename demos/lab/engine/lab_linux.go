@@ -60,6 +60,7 @@ func Start(ctx context.Context, cfg Config, reaper *box.Reaper, log *slog.Logger
 			l.Close()
 		}
 	}()
+	l.workers.Go(func() { l.keepPace(ctx) })
 	net, err := l.weave()
 	if err != nil {
 		return l, err

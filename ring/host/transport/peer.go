@@ -10,7 +10,8 @@ import (
 )
 
 // Hellos to one peer: again after helloRetry while messages wait for its
-// incarnation, and answered at most every helloPause.
+// incarnation, each time after twice as long up to Config.PingEvery, until
+// something is heard of it; and answered at most every helloPause.
 const (
 	helloRetry = 10 * time.Millisecond
 	helloPause = 5 * time.Millisecond
@@ -29,6 +30,7 @@ type peer struct {
 	wake       ring.Instant // of conn
 	pending    []pending
 	helloAt    ring.Instant // no hello for pending messages before
+	helloWait  time.Duration
 	answeredAt ring.Instant // last answer to a hello
 	queue      queue
 
@@ -74,6 +76,7 @@ func (t *Transport) adopt(now ring.Instant, p *peer, inc ring.Incarnation, s *se
 			slog.String("peer", p.id.String()), slog.Uint64("incarnation", uint64(inc)))
 	}
 	p.inc, p.session, p.conn, p.adoptedAt = inc, s, conn, now
+	p.helloWait = 0
 	p.table, p.tableNo, p.tableAt = nil, 0, 0
 	t.apply(p, conn.Tick(now))
 	t.tellAll(now, p)
@@ -94,7 +97,8 @@ func (t *Transport) adopt(now ring.Instant, p *peer, inc ring.Incarnation, s *se
 
 // hello tells the peer on all paths who this is.
 func (t *Transport) hello(now ring.Instant, p *peer) {
-	p.helloAt = now.Add(helloRetry)
+	p.helloWait = min(max(2*p.helloWait, helloRetry), max(t.cfg.PingEvery, helloRetry))
+	p.helloAt = now.Add(p.helloWait)
 	for i := range p.direct() {
 		t.helloOn(now, p, i)
 	}

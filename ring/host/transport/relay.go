@@ -17,9 +17,12 @@ import (
 // carries, and never hands it to another relay.
 const (
 	// tableEvery is how often a node tells its neighbours whom it reaches; at
-	// once when that changes, but not more often than tablePause.
+	// once when that changes, but not more often than tablePause, and after
+	// tableBurst of them as often as the budget of pings allows: when paths flap
+	// because a machine has no time left, telling of it must not take the rest.
 	tableEvery = time.Second
 	tablePause = 10 * time.Millisecond
+	tableBurst = 4
 	// tableOld is how long a table is believed.
 	tableOld = 4 * tableEvery
 	// What one peer may have carried: datagrams a second, and in a burst.
@@ -35,10 +38,11 @@ func (t *Transport) sendTables(now ring.Instant) {
 	if now < t.tableAt || t.cfg.Relays == 0 {
 		return
 	}
-	if t.tableSent != 0 && now.Sub(t.tableSent) < tablePause {
-		t.tableAt = t.tableSent.Add(tablePause)
+	if wait := t.tableWait(now); wait > 0 {
+		t.tableAt = now.Add(wait)
 		return
 	}
+	t.tableRoom--
 	t.tableAt, t.tableSent = now.Add(tableEvery), now
 	t.tableNo++
 	rows := make([]row, 0, len(t.order))
@@ -51,6 +55,23 @@ func (t *Transport) sendTables(now ring.Instant) {
 	for _, p := range t.order {
 		t.twice(now, p)
 	}
+}
+
+// tableWait is how long the next table has to wait.
+func (t *Transport) tableWait(now ring.Instant) time.Duration {
+	if t.tableSent == 0 {
+		t.tableRoom, t.tableFill = tableBurst, now
+		return 0
+	}
+	each := time.Duration(2*max(len(t.order), 1)) * time.Second / time.Duration(t.cfg.PingBudget)
+	each = min(each, tableEvery)
+	t.tableRoom = min(tableBurst, t.tableRoom+float64(now.Sub(t.tableFill))/float64(each))
+	t.tableFill = now
+	wait := tablePause - now.Sub(t.tableSent)
+	if t.tableRoom < 1 {
+		wait = max(wait, time.Duration((1-t.tableRoom)*float64(each))+time.Microsecond)
+	}
+	return wait
 }
 
 // takeTable notes whom a neighbour reaches.

@@ -179,6 +179,8 @@ type Transport struct {
 	slop      time.Duration // how early it may go, if the node is awake anyway
 	tableAt   ring.Instant  // the next table is due
 	tableSent ring.Instant
+	tableRoom float64      // tables that may go at once
+	tableFill ring.Instant // when that was reckoned
 	tableNo   uint64
 	relaysDue bool // relays are to be chosen anew
 	carried   relayed

@@ -52,6 +52,7 @@ type watchAnswer struct {
 	Late     float64        `json:"late_ms"`
 	P50      float64        `json:"p50_ms"`
 	P99      float64        `json:"p99_ms"`
+	Slowest  float64        `json:"slowest_ms"`
 	Reasons  map[string]int `json:"reasons"`
 	Nodes    map[string]int `json:"nodes"`
 	Failures []failed       `json:"failures"`
@@ -70,7 +71,7 @@ func (w *watchCmd) Run(a *app) error {
 	v := watchAnswer{
 		API: cli.API, URL: w.URL, OK: res.ok, Failed: res.failed, Skipped: res.skipped,
 		Longest: ms(res.longest), LongestAt: start.Add(res.longestFrom).UTC(), Started: start.UTC(), Late: ms(res.late),
-		P50: ms(res.percentile(50)), P99: ms(res.percentile(99)),
+		P50: ms(res.percentile(50)), P99: ms(res.percentile(99)), Slowest: ms(res.percentile(100)),
 		Reasons: res.reasons, Nodes: res.nodes, Failures: res.failures,
 	}
 	if v.Reasons == nil {
@@ -90,7 +91,7 @@ func (w *watchCmd) Run(a *app) error {
 
 func showWatch(w io.Writer, v watchAnswer) {
 	fmt.Fprintf(w, "%d ok, %d failed, longest gap %.1f ms (from %s)\n", v.OK, v.Failed, v.Longest, v.LongestAt.Local().Format("15:04:05.000"))
-	fmt.Fprintf(w, "answers took %.1f ms at the median, %.1f ms at the 99th percentile\n", v.P50, v.P99)
+	fmt.Fprintf(w, "answers took %.1f ms at the median, %.1f ms at the 99th percentile, %.1f ms at most\n", v.P50, v.P99, v.Slowest)
 	if v.Skipped > 0 {
 		fmt.Fprintf(w, "%d attempts were not begun, because %d were still waiting\n", v.Skipped, watchers)
 	}

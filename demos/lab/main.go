@@ -13,12 +13,14 @@
 //
 // Verbs for a cable or trunk: cut, heal, drop PERCENT, double PERCENT,
 // late PERCENT (2 ms, so that others overtake), delay MS, rate BYTES_A_SECOND.
+// cut and heal also take two hosts (n1-n2): then these do not hear each other.
 // For a host: crash, freeze, thaw, stop, start. For a switch: crash, start.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,8 +28,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"rain/demos/lab/viewer"
 )
 
 type grammar struct {
@@ -50,7 +55,23 @@ type grammar struct {
 	Stop    nameCmd    `cmd:"" help:"SIGTERM the node of a host."`
 	Start   nameCmd    `cmd:"" help:"Start the node of a host, or a switch."`
 	Capture captureCmd `cmd:"" help:"Write what a port (n1.0) sends and gets into a pcap file; without a file: stop."`
+	View    viewCmd    `cmd:"" help:"Watch an HLS film as a person would, and tell of stalls and lost film (JSON). Run it by exec, in a host."`
+	Pace    paceCmd    `cmd:"" help:"Watch the film that comes on standard input, such as that of 'rainvideo play --to -'."`
 	Engine  engineCmd  `cmd:"" hidden:""`
+}
+
+type viewCmd struct {
+	URL   string        `arg:"" help:"Of the playlist."`
+	For   time.Duration `default:"1m" help:"How long."`
+	Ahead time.Duration `default:"4s" help:"How much film is fetched beforehand."`
+	Give  time.Duration `name:"give-up" default:"10s" help:"A segment that is not whole by then is lost."`
+	Host  string        `help:"Host header, if not the URL's."`
+}
+
+type paceCmd struct {
+	Name  string        `arg:"" help:"What the report calls it."`
+	Rate  int64         `required:"" help:"Bytes of a second of film."`
+	Ahead time.Duration `default:"4s" help:"How much is read beforehand."`
 }
 
 type upCmd struct {
@@ -134,6 +155,14 @@ func run(ctx context.Context, g *grammar, verb string, w io.Writer) error {
 	case "engine":
 		g.Engine.Dir = g.Dir
 		return g.Engine.Run(ctx, w)
+	case "view":
+		v := g.View
+		return tell(w)(viewer.HLS(ctx, viewer.Config{URL: v.URL, For: v.For, Ahead: v.Ahead, Give: v.Give, Host: v.Host}))
+	case "pace":
+		if g.Pace.Rate <= 0 {
+			return errors.New("lab: --rate must be above 0")
+		}
+		return tell(w)(viewer.Pace(ctx, os.Stdin, g.Pace.Name, g.Pace.Rate, g.Pace.Ahead))
 	case "exec":
 		g.Exec.Dir = g.Dir
 		return g.Exec.Run(ctx, w)
@@ -166,4 +195,14 @@ func run(ctx context.Context, g *grammar, verb string, w io.Writer) error {
 	}
 	names := map[string]nameCmd{"crash": g.Crash, "freeze": g.Freeze, "thaw": g.Thaw, "stop": g.Stop, "start": g.Start}
 	return post(order{Name: names[verb].Name})
+}
+
+// tell prints a viewer's report.
+func tell(w io.Writer) func(viewer.Report, error) error {
+	return func(r viewer.Report, err error) error {
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(r)
+	}
 }

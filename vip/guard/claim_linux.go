@@ -139,16 +139,24 @@ func (w *watch) hold(id uint32, a Address) unix.Errno {
 	if a.Prefix.IsSingleIP() {
 		c.addr.Flags |= unix.IFA_F_NOPREFIXROUTE
 	}
+	var before *claim
 	for other, o := range w.claims {
-		if o.Prefix.Addr() == a.Prefix.Addr() { // a node that lost count; the older one must not take it off later
+		if o.Prefix.Addr() == a.Prefix.Addr() { // a move, or a node that lost count; the older one must not take it off later
 			delete(w.claims, other)
+			before = o
 		}
 	}
 	t := now()
 	if t >= w.until.Load() {
 		return unix.ETIME
 	}
-	if err := w.net.routes.AddrReplace(c.link, c.addr); err != nil {
+	err := w.net.routes.AddrReplace(c.link, c.addr)
+	if before != nil && (err != nil || before.Interface != a.Interface) {
+		// It is on the new one first, so its connections go on. If this fails the
+		// kernel forgets it there after Validity.
+		_ = w.net.routes.AddrDel(before.link, before.addr)
+	}
+	if err != nil {
 		return errnoOf(err)
 	}
 	w.claims[id] = c

@@ -14,6 +14,11 @@
 // for 0 s, so that it is no source of the machine's own connections; IPv6 without
 // duplicate address detection.
 //
+// An address may have several interfaces, in one segment. It is on one of them: the
+// first that works. When that one goes down or loses its carrier, the address goes
+// to the next at once, on the same node: connections go on, and no other node is
+// asked. It does not go back by itself.
+//
 // Announcements: to all stations, as ARP request and as ARP reply (some listen to
 // one, some to the other), or as unsolicited neighbour advertisement with the
 // override flag; at 0, 10, 30 and then every 100 ms for 2 s, and every 10 s. Whoever
@@ -44,6 +49,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,8 +71,9 @@ const MaxKnocks = 4096
 type Config struct {
 	// Port on which every virtual IP listens.
 	Port uint16
-	// Interfaces of this node by address, as its own file says it. For other
-	// addresses the cluster's table does.
+	// Interfaces of this node by address, as its own file says it: a name, or
+	// several with commas between them. For other addresses the cluster's table
+	// does.
 	Interfaces map[netip.Addr]string
 	// Quiet is for how long a planned hand-over lets running requests end before
 	// it breaks them. Default 1s; new connections wait for it, so it costs more
@@ -91,7 +99,7 @@ func (c Config) Validate() error {
 	}
 	for a, name := range c.Interfaces {
 		switch {
-		case name == "":
+		case len(names(name)) == 0:
 			errs = append(errs, fmt.Errorf("vip linux: address %s has no interface; set interface in its [[vip.pool]]", a))
 		case a.IsLoopback() || a.IsMulticast() || a.IsUnspecified() || a.Is4In6():
 			errs = append(errs, fmt.Errorf("vip linux: %s cannot be held on an interface; change the pool's addresses", a))
@@ -101,4 +109,14 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("vip linux: arguments %v without a program", c.Args))
 	}
 	return errors.Join(errs...)
+}
+
+// names are the interfaces of a list, in its order.
+func names(list string) (out []string) {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -202,6 +204,12 @@ func (d *Driver) occupy(ctx context.Context, l *listener) error {
 	case l.claim != 0:
 		return nil
 	}
+	return d.putOn(ctx, l)
+}
+
+// putOn has the guard hold the address where it should be now. The caller has
+// the listener's lock.
+func (d *Driver) putOn(ctx context.Context, l *listener) error {
 	n, prefix, err := d.nics.place(l.addr)
 	if err != nil {
 		return err
@@ -210,14 +218,47 @@ func (d *Driver) occupy(ctx context.Context, l *listener) error {
 	if err != nil {
 		return err
 	}
-	l.claim, err = l.guard.Hold(ctx, guard.Address{Interface: n.index, Prefix: prefix, Frames: frames})
+	claim, err := l.guard.Hold(ctx, guard.Address{Interface: n.index, Prefix: prefix, Frames: frames})
 	if errors.Is(err, unix.EPERM) {
 		return ErrCapability
 	}
 	if err != nil {
 		return fmt.Errorf("vip linux: hold %s on %s: %w", prefix, n.name, err)
 	}
+	l.claim, l.nic = claim, n.index
+	d.nics.sits(l.addr, n.name)
 	return nil
+}
+
+// reseat puts the held addresses whose interface went down on another one.
+func (d *Driver) reseat() {
+	d.mu.Lock()
+	held := slices.Collect(maps.Values(d.held))
+	d.mu.Unlock()
+	for _, l := range held {
+		d.move(l)
+	}
+}
+
+// move holds an address where it should be now. The guard takes it off where it
+// was. Where there is no other interface the node is unfit, and the address goes.
+func (d *Driver) move(l *listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), guardPatience)
+	defer cancel()
+	l.mu.Lock()
+	n, _, err := d.nics.place(l.addr)
+	if err != nil || l.closed || l.claim == 0 || n.index == l.nic {
+		l.mu.Unlock()
+		return
+	}
+	err = d.putOn(ctx, l)
+	l.mu.Unlock()
+	if err != nil {
+		d.log.Warn("the address could not go to another interface; it is taken anew", slog.String("vip", l.addr.String()), slog.Any("err", err))
+		_ = l.Close() // cannot fail; the manager acquires anew
+		return
+	}
+	d.log.Info("the address went to another interface", slog.String("vip", l.addr.String()), slog.String("interface", n.name))
 }
 
 // vacate takes the address off. Its listener listens on: nobody is refused.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -277,5 +278,81 @@ func TestRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), text) && text != "no such" {
 			t.Errorf("want an error with %q, got %v", text, err)
 		}
+	}
+}
+
+// TestSecondInterface: an address with two interfaces goes to the other one when
+// the first loses its carrier, and its connections go on; the node is unfit only
+// without both.
+func TestSecondInterface(t *testing.T) {
+	if !private(t) {
+		return
+	}
+	run(t, "ip", "link", "add", "w0", "type", "veth", "peer", "name", "w1")
+	run(t, "ip", "addr", "add", "10.77.0.12/24", "dev", "w0")
+	run(t, "ip", "link", "set", "w0", "up")
+	run(t, "ip", "link", "set", "w1", "up")
+	cfg := DefaultConfig()
+	cfg.Port = 8080
+	cfg.Interfaces = map[netip.Addr]string{vip4: "v0, w0"}
+	d, err := New(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	d.Renew(bootTime().Add(time.Minute))
+	ln, err := d.Acquire(t.Context(), addressOf(vip4, 24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	seat := func() string {
+		out, err := exec.Command("ip", "-o", "-4", "addr", "show", "to", vip4.String()).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var on []string
+		for line := range strings.Lines(string(out)) {
+			on = append(on, strings.Fields(line)[1])
+		}
+		return strings.Join(on, " ")
+	}
+	changed := make(chan struct{}, 16)
+	d.Notify(func() { changed <- struct{}{} })
+	for _, step := range []struct{ down, up, want string }{{"v1", "", "w0"}, {"", "v1", "w0"}, {"w1", "", "v0"}} {
+		if step.down != "" {
+			run(t, "ip", "link", "set", step.down, "down")
+		} else {
+			run(t, "ip", "link", "set", step.up, "up")
+		}
+		<-changed
+		if err := d.Unfit(); err != nil {
+			t.Errorf("with one interface of two: %v", err)
+		}
+		eventually(t, "the address on "+step.want, func() bool { return seat() == step.want })
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+			t.Fatalf("the connection is broken: %v", err)
+		}
+	}
+	run(t, "ip", "link", "set", "v1", "down")
+	<-changed
+	if err := d.Unfit(); err == nil || !strings.Contains(err.Error(), "v0 w0") {
+		t.Errorf("Unfit = %v without any interface", err)
+	}
+	d.Release(vip4)
+	if s := seat(); s != "" {
+		t.Errorf("released, and on %s", s)
 	}
 }

@@ -29,6 +29,7 @@ type listener struct {
 
 	mu           sync.Mutex
 	claim        uint32 // the guard's number of the held address; 0: not held
+	nic          int    // index of the interface that it is on
 	contradicted time.Time
 	closed       bool
 }

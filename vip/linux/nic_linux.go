@@ -102,21 +102,23 @@ func Check(cfg Config) (warnings []string, err error) {
 		errs = append(errs, ErrCapability)
 	}
 	var used []nic
-	names := map[string]bool{}
-	for addr, name := range cfg.Interfaces {
-		if addr.Is6() && sysctl("ipv6", name, "disable_ipv6") != "0" {
-			errs = append(errs, fmt.Errorf("vip linux: %s is an IPv6 address and IPv6 is off on %s: sysctl -w net.ipv6.conf.%s.disable_ipv6=0", addr, name, name))
+	seen := map[string]bool{}
+	for addr, list := range cfg.Interfaces {
+		for _, name := range names(list) {
+			if addr.Is6() && sysctl("ipv6", name, "disable_ipv6") != "0" {
+				errs = append(errs, fmt.Errorf("vip linux: %s is an IPv6 address and IPv6 is off on %s: sysctl -w net.ipv6.conf.%s.disable_ipv6=0", addr, name, name))
+			}
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			n, err := findNIC(name)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			used = append(used, n)
 		}
-		if names[name] {
-			continue
-		}
-		names[name] = true
-		n, err := findNIC(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		used = append(used, n)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -37,7 +37,6 @@ type nics struct {
 
 type watched struct {
 	nic
-	own  bool   // the node's file names it: without it the node is unfit
 	ears []*ear // hear claims
 }
 
@@ -47,8 +46,14 @@ type ear struct {
 	gone atomic.Bool // closed on purpose
 }
 
-// place is where an address goes.
+// place is where an address may go.
 type place struct {
+	nics []seat // in the order of preference
+	on   string // the one it was put on last
+}
+
+// seat is an interface, and the length with which the address is put on it.
+type seat struct {
 	nic    string
 	prefix netip.Prefix
 }
@@ -60,9 +65,11 @@ func newNICs(d *Driver) *nics {
 // start looks at the interfaces and goes on looking until ctx ends and close is
 // called.
 func (s *nics) start(ctx context.Context, wg *sync.WaitGroup) error {
-	for _, name := range s.driver.cfg.Interfaces {
-		if err := s.add(name, true, wg); err != nil {
-			return err
+	for _, list := range s.driver.cfg.Interfaces {
+		for _, name := range names(list) {
+			if err := s.add(name, wg); err != nil {
+				return err
+			}
 		}
 	}
 	wg.Go(func() {
@@ -79,7 +86,7 @@ func (s *nics) start(ctx context.Context, wg *sync.WaitGroup) error {
 	return nil
 }
 
-func (s *nics) add(name string, own bool, wg *sync.WaitGroup) error {
+func (s *nics) add(name string, wg *sync.WaitGroup) error {
 	s.mu.Lock()
 	_, known := s.byName[name]
 	s.mu.Unlock()
@@ -90,7 +97,7 @@ func (s *nics) add(name string, own bool, wg *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
-	w := &watched{nic: n, own: own}
+	w := &watched{nic: n}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.listen(w, wg); err != nil {
@@ -118,7 +125,13 @@ func (s *nics) follow(ctx context.Context, wg *sync.WaitGroup) error {
 	defer stop()
 	for u := range updates {
 		gone := u.Header.Type == unix.RTM_DELLINK
-		s.apply(nicOf(u.Link), gone, wg)
+		if s.apply(nicOf(u.Link), gone, wg) {
+			s.driver.reseat()
+			s.mu.Lock()
+			changed := s.changed
+			s.mu.Unlock()
+			changed()
+		}
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -126,13 +139,15 @@ func (s *nics) follow(ctx context.Context, wg *sync.WaitGroup) error {
 	return fmt.Errorf("vip linux: follow interfaces: %w", fault)
 }
 
-func (s *nics) apply(n nic, gone bool, wg *sync.WaitGroup) {
+// apply notes how an interface is now, and reports whether it can be used where
+// it could not before, or the other way.
+func (s *nics) apply(n nic, gone bool, wg *sync.WaitGroup) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.byName[n.name]
 	switch {
 	case w == nil || s.closed || gone && n.index != w.index:
-		return
+		return false
 	case gone:
 		n.up = false
 	}
@@ -146,67 +161,105 @@ func (s *nics) apply(n nic, gone bool, wg *sync.WaitGroup) {
 			s.driver.log.Warn("other claims to the addresses are not heard", slog.String("interface", n.name), slog.Any("err", err))
 		}
 	}
-	if before.up != n.up || before.index != n.index {
-		s.driver.log.Info("interface changed", slog.String("interface", n.name), slog.Bool("up", n.up))
-		s.changed()
+	if before.up == n.up && before.index == n.index {
+		return false
 	}
+	s.driver.log.Info("interface changed", slog.String("interface", n.name), slog.Bool("up", n.up))
+	return true
 }
 
-// unfit names an interface of the node's file that is down.
+// unfit names the interfaces of the node's file that are down, if an address has
+// no other.
 func (s *nics) unfit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var down []string
-	for name, w := range s.byName {
-		if w.own && !w.up {
-			down = append(down, name)
+	for _, list := range s.driver.cfg.Interfaces {
+		works := func(name string) bool { return s.byName[name] != nil && s.byName[name].up }
+		if all := names(list); !slices.ContainsFunc(all, works) {
+			down = append(down, all...)
 		}
 	}
 	if len(down) == 0 {
 		return nil
 	}
 	slices.Sort(down)
-	return fmt.Errorf("vip linux: interface %v is down or has no carrier; check the cable and 'ip link'", down)
+	return fmt.Errorf("vip linux: interface %v is down or has no carrier; check the cable and 'ip link'", slices.Compact(down))
 }
 
-// learn notes where an address goes.
-func (s *nics) learn(a table.Address) error {
-	name, own := s.driver.cfg.Interfaces[a.Addr()]
-	if name == "" {
-		name = a.Interface
+// mine reports whether a hardware address is one of this node's interfaces: with
+// two in one segment, each hears what the other says.
+func (s *nics) mine(mac net.HardwareAddr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.byName {
+		if slices.Equal(w.mac, mac) {
+			return true
+		}
 	}
-	if name == "" {
+	return false
+}
+
+// learn notes where an address may go.
+func (s *nics) learn(a table.Address) error {
+	list := s.driver.cfg.Interfaces[a.Addr()]
+	if list == "" {
+		list = a.Interface
+	}
+	if len(names(list)) == 0 {
 		return fmt.Errorf("vip linux: no interface is named for %s; set interface in its [[vip.pool]]", a.Addr())
 	}
-	if err := s.add(name, own, &s.driver.wg); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	n := s.byName[name].nic
-	s.mu.Unlock()
-	prefix, err := prefixFor(n, a.Prefix)
-	if err != nil {
-		return err
+	var p place
+	for _, name := range names(list) {
+		if err := s.add(name, &s.driver.wg); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		n := s.byName[name].nic
+		s.mu.Unlock()
+		prefix, err := prefixFor(n, a.Prefix)
+		if err != nil {
+			return err
+		}
+		p.nics = append(p.nics, seat{name, prefix})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.places[a.Addr()] = place{name, prefix}
+	p.on = s.places[a.Addr()].on
+	s.places[a.Addr()] = p
 	return nil
 }
 
-// place is where an address that was learnt goes now.
+// place is where an address that was learnt goes now: it stays where it is while
+// that works, else it goes to the first interface that does.
 func (s *nics) place(addr netip.Addr) (nic, netip.Prefix, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, ok := s.places[addr]
-	w := s.byName[p.nic]
-	if !ok || w == nil {
+	var at *seat
+	p := s.places[addr]
+	for i := range p.nics {
+		w := s.byName[p.nics[i].nic]
+		if w != nil && w.up && (at == nil || w.name == p.on) {
+			at = &p.nics[i]
+		}
+	}
+	switch {
+	case len(p.nics) == 0:
 		return nic{}, netip.Prefix{}, fmt.Errorf("vip linux: %s has no interface here", addr)
+	case at == nil:
+		return nic{}, netip.Prefix{}, fmt.Errorf("vip linux: hold %s: interface %s is down", addr, p.nics[0].nic)
 	}
-	if !w.up {
-		return nic{}, netip.Prefix{}, fmt.Errorf("vip linux: hold %s: interface %s is down", addr, p.nic)
+	return s.byName[at.nic].nic, at.prefix, nil
+}
+
+// sits notes where an address was put.
+func (s *nics) sits(addr netip.Addr, on string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.places[addr]; ok {
+		p.on = on
+		s.places[addr] = p
 	}
-	return w.nic, p.prefix, nil
 }
 
 // onlyAdverts passes IPv6 frames that are neighbour advertisements without
@@ -243,8 +296,7 @@ func (s *nics) listen(w *watched, wg *sync.WaitGroup) error {
 		}
 		e := &ear{conn: c}
 		w.ears = append(w.ears, e)
-		own := slices.Clone(w.mac)
-		wg.Go(func() { s.hear(e, own) })
+		wg.Go(func() { s.hear(e) })
 	}
 	return nil
 }
@@ -259,7 +311,7 @@ func (s *nics) deafen(w *watched) {
 }
 
 // hear passes claims of others on until e is gone.
-func (s *nics) hear(e *ear, own net.HardwareAddr) {
+func (s *nics) hear(e *ear) {
 	buf := make([]byte, 2048)
 	for {
 		n, _, err := e.conn.ReadFrom(buf)
@@ -271,7 +323,7 @@ func (s *nics) hear(e *ear, own net.HardwareAddr) {
 			continue
 		}
 		addr, mac, ok := claimant(buf[:n])
-		if !ok || slices.Equal(mac, own) {
+		if !ok || s.mine(mac) {
 			continue
 		}
 		s.driver.claimed(addr, slices.Clone(mac))

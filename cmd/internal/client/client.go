@@ -30,6 +30,7 @@ type Client struct {
 	urls  []string
 	token string
 	http  *http.Client
+	ways  *ways
 
 	mu    sync.Mutex
 	first int // the URL that answered last
@@ -37,7 +38,7 @@ type Client struct {
 
 // New makes a client of the admin URLs, asked in their order.
 func New(admins []string, token string) *Client {
-	c := &Client{Timeout: DefaultTimeout, token: token}
+	c := &Client{Timeout: DefaultTimeout, token: token, ways: newWays()}
 	for _, u := range admins {
 		if u = strings.TrimRight(strings.TrimSpace(u), "/"); u != "" {
 			c.urls = append(c.urls, u)
@@ -45,7 +46,7 @@ func New(admins []string, token string) *Client {
 	}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+			DialContext:         c.ways.dial,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     20 * time.Second,
 			DisableCompression:  true,
@@ -61,7 +62,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // at is a client of one URL with the same settings.
 func (c *Client) at(u string) *Client {
-	return &Client{Timeout: c.Timeout, Control: c.Control, nodes: c.nodes, urls: []string{u}, token: c.token, http: c.http}
+	return &Client{Timeout: c.Timeout, Control: c.Control, nodes: c.nodes, urls: []string{u}, token: c.token, http: c.http, ways: c.ways}
 }
 
 // Error is an answer that is not a success, or none at all (Status 0).

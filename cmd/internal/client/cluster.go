@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // ClusterFile is what a client needs of a demo.json, or of {"admin":[URL],
@@ -15,10 +16,11 @@ type ClusterFile struct {
 	Nodes   []ClusterNode `json:"nodes"`
 }
 
-// ClusterNode is one node of a demo.
+// ClusterNode is one node of a demo or a laboratory.
 type ClusterNode struct {
-	Name  string `json:"name"`
-	Admin string `json:"admin"`
+	Name  string   `json:"name"`
+	Admin string   `json:"admin"`
+	Also  []string `json:"also"` // the same by its other interfaces
 }
 
 // ReadClusterFile reads a cluster file and checks that it names an address.
@@ -39,6 +41,11 @@ func parseClusterFile(b []byte) (ClusterFile, error) {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return ClusterFile{}, fmt.Errorf(`neither a demo.json nor {"admin":[URL],"token":T}: %w`, err)
 	}
+	for _, n := range f.Nodes {
+		if err := newWays().add(n.Admin, n.Also); err != nil {
+			return ClusterFile{}, fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
 	if len(f.URLs()) == 0 {
 		return ClusterFile{}, fmt.Errorf(`names no admin address; want a demo.json or {"admin":[URL],"token":T}`)
 	}
@@ -49,7 +56,7 @@ func parseClusterFile(b []byte) (ClusterFile, error) {
 func (f ClusterFile) URLs() []string {
 	urls := append([]string(nil), f.Admin...)
 	for _, n := range f.Nodes {
-		if n.Admin != "" {
+		if n.Admin != "" && !slices.Contains(urls, n.Admin) {
 			urls = append(urls, n.Admin)
 		}
 	}
@@ -63,6 +70,7 @@ func (f ClusterFile) Client() *Client {
 	c.nodes = make(map[string]string)
 	for _, n := range f.Nodes {
 		c.nodes[n.Name] = n.Admin
+		_ = c.ways.add(n.Admin, n.Also) // what is no URL has no further addresses
 	}
 	return c
 }

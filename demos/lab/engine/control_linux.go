@@ -44,6 +44,7 @@ type Status struct {
 	Switches []fabric.SwitchStatus `json:"switches"`
 	Links    []fabric.LinkStatus   `json:"links"`
 	Claims   []Claim               `json:"claims"` // who answered for which VIP, when
+	Deaf     [][2]string           `json:"deaf"`   // hosts of which the second does not hear the first
 }
 
 // Socket is where a laboratory in dir listens; NamespaceSocket hands out the
@@ -75,6 +76,7 @@ func (l *Lab) Status() Status {
 		}
 		st.Hosts = append(st.Hosts, hs)
 	}
+	st.Deaf = append([][2]string{}, l.deaf...)
 	l.mu.Unlock()
 	l.pump.mu.Lock()
 	st.Switches, st.Links = l.pump.net.Status()
@@ -134,10 +136,16 @@ func (l *Lab) do(verb string, o Order, down func()) error {
 	case "crash", "freeze", "thaw", "start", "stop":
 		return l.Node(verb, o.Name)
 	case "cut":
+		if l.Pair(o.Name, o.OneWay, true) {
+			return nil
+		}
 		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { i.Cut = true })
 	case "heal":
 		if o.Name == "" {
 			return l.Heal()
+		}
+		if l.Pair(o.Name, o.OneWay, false) {
+			return nil
 		}
 		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { *i = fabric.Impairment{} })
 	case "drop":

@@ -40,7 +40,8 @@ type Lab struct {
 	stop    context.CancelFunc
 	failed  chan error
 
-	mu sync.Mutex // of the hosts' processes
+	mu   sync.Mutex  // of the hosts' processes, and:
+	deaf [][2]string // hosts of which the second does not hear the first
 }
 
 type host struct {
@@ -254,6 +255,40 @@ func (l *Lab) switches(verb, name string) error {
 	return l.plugs()
 }
 
+// Pair cuts or mends what a host hears of another one: link is like n1-n2. It
+// reports whether both are hosts.
+func (l *Lab) Pair(link string, oneWay, cut bool) bool {
+	a, b, _ := strings.Cut(link, "-")
+	from, err := l.host(a)
+	to, err2 := l.host(b)
+	if err != nil || err2 != nil || from == to {
+		return false
+	}
+	_ = l.pump.edit(func(n *fabric.Net) error {
+		for _, p := range from.ports {
+			for _, q := range to.ports {
+				n.Deafen(p, q, cut)
+				if !oneWay {
+					n.Deafen(q, p, cut)
+				}
+			}
+		}
+		return nil
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaf = slices.DeleteFunc(l.deaf, func(d [2]string) bool {
+		return d == [2]string{a, b} || !oneWay && d == [2]string{b, a}
+	})
+	if cut {
+		l.deaf = append(l.deaf, [2]string{a, b})
+		if !oneWay {
+			l.deaf = append(l.deaf, [2]string{b, a})
+		}
+	}
+	return true
+}
+
 // Change edits a cable or trunk.
 func (l *Lab) Change(link string, oneWay bool, edit func(*fabric.Impairment)) error {
 	if err := l.pump.edit(func(n *fabric.Net) error { return n.Change(link, oneWay, edit) }); err != nil {
@@ -267,6 +302,9 @@ func (l *Lab) Heal() error {
 	if err := l.pump.edit(func(n *fabric.Net) error { n.Heal(); return nil }); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.deaf = nil
+	l.mu.Unlock()
 	return l.plugs()
 }
 

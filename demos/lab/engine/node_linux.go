@@ -20,6 +20,14 @@ type ClusterFile struct {
 	Admin []string `json:"admin"`
 	VIPs  []string `json:"vips"`
 	Dir   string   `json:"dir"`
+	Nodes []Node   `json:"nodes"`
+}
+
+// Node is where a node's admin address is, by each interface of its host.
+type Node struct {
+	Name  string   `json:"name"`
+	Admin string   `json:"admin"`
+	Also  []string `json:"also"`
 }
 
 const (
@@ -43,7 +51,16 @@ func writeNodes(dir string, p *plan.Plan) (ClusterFile, error) {
 		cf.VIPs = append(cf.VIPs, fmt.Sprintf("%v:%d", v.Addr(), webPort))
 	}
 	for i, h := range p.Nodes() {
-		cf.Admin = append(cf.Admin, fmt.Sprintf("http://%v:%d", h.Ports[0].IPv4.Addr(), adminPort))
+		n := Node{Name: h.Name, Also: []string{}}
+		for j, port := range h.Ports {
+			u := fmt.Sprintf("http://%v:%d", port.IPv4.Addr(), adminPort)
+			if j == 0 {
+				n.Admin = u
+			} else {
+				n.Also = append(n.Also, u)
+			}
+		}
+		cf.Nodes, cf.Admin = append(cf.Nodes, n), append(cf.Admin, n.Admin)
 		at := filepath.Join(dir, h.Name)
 		if err := os.MkdirAll(at, 0o755); err != nil {
 			return cf, err
@@ -108,6 +125,9 @@ func nodeFile(p *plan.Plan, i int, h *plan.Host) string {
 	say("[web]\nlisten = [%s]\nvip_port = %d\nnode_header = true\n", strings.Join(web, ", "), webPort)
 	say("[admin]\nlisten = \"0.0.0.0:%d\"\ntoken_file = \"../admin.token\"\nmetrics_public = true\n", adminPort)
 	say("[fault]\nallow = true\n")
+	if p.Cluster.Code != "" {
+		say("[store]\ncode = %q\n", p.Cluster.Code)
+	}
 	if p.Cluster.VIPs == 0 {
 		say("[vip]\ndriver = \"none\"")
 		return b.String()
@@ -116,6 +136,14 @@ func nodeFile(p *plan.Plan, i int, h *plan.Host) string {
 	for _, v := range p.VIPs() {
 		vips = append(vips, fmt.Sprintf("%q", v))
 	}
-	say("[vip]\ndriver = \"linux\"\n\n[[vip.pool]]\nname = \"web\"\ninterface = %q\naddresses = [%s]", p.Cluster.VIPInterface, strings.Join(vips, ", "))
+	on := p.Cluster.VIPInterface
+	if on == "" {
+		var all []string
+		for _, port := range h.Ports {
+			all = append(all, port.Device)
+		}
+		on = strings.Join(all, ",")
+	}
+	say("[vip]\ndriver = \"linux\"\n\n[[vip.pool]]\nname = \"web\"\ninterface = %q\naddresses = [%s]", on, strings.Join(vips, ", "))
 	return b.String()
 }

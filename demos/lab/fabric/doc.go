@@ -7,6 +7,7 @@
 // address that no port has sent from goes to all ports. A cable or trunk has,
 // for each direction: a cut, loss, duplication, late frames that are overtaken,
 // delay, a rate with a bounded queue, and counts. A dead switch carries nothing.
+// A port may be deaf to another one: asymmetric failures need no broken cable.
 //
 // Names: a switch is s1, a host n1, its ports n1.0, n1.1; a cable is n1-s2 (or
 // n1.0-s2 if the host has two to that switch), a trunk s1-s2.

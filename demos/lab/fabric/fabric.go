@@ -28,6 +28,7 @@ type Net struct {
 	links    []link
 	linkName map[string]int
 	owner    map[[6]byte]int // port that an address was last seen at
+	deaf     map[[2]int]bool // a port that does not hear another: from, to
 	rng      *rand.Rand
 	trees    map[int][]hop // by root switch; dropped when anything changes
 	out      []Delivery
@@ -62,7 +63,7 @@ type hop struct {
 
 // New makes an empty net; seed fixes all chance.
 func New(seed uint64) *Net {
-	return &Net{names: map[string]int{}, linkName: map[string]int{}, owner: map[[6]byte]int{}, rng: rand.New(rand.NewPCG(seed, 1)), trees: map[int][]hop{}}
+	return &Net{names: map[string]int{}, linkName: map[string]int{}, owner: map[[6]byte]int{}, deaf: map[[2]int]bool{}, rng: rand.New(rand.NewPCG(seed, 1)), trees: map[int][]hop{}}
 }
 
 // AddSwitch adds a switch.
@@ -161,8 +162,19 @@ func (n *Net) find(name string) (at, first int, ok bool) {
 	return at, 1, ok
 }
 
+// Deafen has port to hear nothing of what port from sends, or lets it hear again,
+// whatever way there is: a filter that somebody set wrongly.
+func (n *Net) Deafen(from, to int, on bool) {
+	if on {
+		n.deaf[[2]int{from, to}] = true
+	} else {
+		delete(n.deaf, [2]int{from, to})
+	}
+}
+
 // Heal undoes every impairment and revives every switch.
 func (n *Net) Heal() {
+	clear(n.deaf)
 	for i := range n.links {
 		for j := range n.links[i].ways {
 			n.links[i].ways[j].Impairment = Impairment{}
@@ -227,7 +239,7 @@ func (n *Net) Send(now time.Duration, from int, frame []byte) []Delivery {
 }
 
 func (n *Net) unicast(t time.Duration, tree []hop, root, to, from, size int) {
-	if to == from {
+	if to == from || n.deaf[[2]int{from, to}] {
 		return
 	}
 	s := n.ports[to].at
@@ -276,7 +288,7 @@ func (n *Net) flood(t time.Duration, tree []hop, root, from, size int) {
 		s := todo[0]
 		todo = todo[1:]
 		for _, p := range n.switches[s].ports {
-			if p != from {
+			if p != from && !n.deaf[[2]int{from, p}] {
 				n.deliver(reached[s], p, size)
 			}
 		}

@@ -161,3 +161,25 @@ func TestRefusals(t *testing.T) {
 		t.Error("a frame without an address")
 	}
 }
+
+// A port that is deaf to another one hears nothing of it, by no way, and all
+// others do; it is heard itself.
+func TestDeaf(t *testing.T) {
+	n := ring(t, 4)
+	n.Send(0, 1, frame(1, -1, 60))
+	n.Deafen(0, 1, true)
+	for what, c := range map[string]struct {
+		from, to int
+		want     []int
+	}{
+		"unicast": {0, 1, nil}, "broadcast": {0, -1, []int{2, 3}}, "back": {1, 0, []int{0}},
+	} {
+		if p := got(n.Send(0, c.from, frame(c.from, c.to, 60))); !slices.Equal(p, c.want) {
+			t.Errorf("%s went to %v, want %v", what, p, c.want)
+		}
+	}
+	n.Deafen(0, 1, false)
+	if p := got(n.Send(0, 0, frame(0, 1, 60))); len(p) != 1 {
+		t.Errorf("mended, and it went to %v", p)
+	}
+}

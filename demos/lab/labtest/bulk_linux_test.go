@@ -135,13 +135,10 @@ func (l *lab) helper(host, what string) *exec.Cmd {
 }
 
 // TestBulkOverTwoLinks: cables of a limited rate; two carry nearly twice what one
-// does, and one that dies midway fails nothing.
+// does, and one that dies midway fails nothing. What else runs on the machine only
+// makes it slower: the best of some rounds counts.
 func TestBulkOverTwoLinks(t *testing.T) {
-	const rate, size = 4_000_000, 8 << 20
 	l := up(t, "../small.toml", withVIPs(0), "--empty")
-	for _, c := range []string{"n1-s1", "n1-s2", "n2-s1", "n2-s2"} {
-		l.do("rate", c, strconv.Itoa(rate))
-	}
 	server := l.helper("n1", "serve")
 	out, err := server.StdoutPipe()
 	if err != nil {
@@ -157,30 +154,51 @@ func TestBulkOverTwoLinks(t *testing.T) {
 	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
 		t.Fatal(err)
 	}
-	both, err := l.fetch(size, 2)
-	if err != nil {
-		t.Fatal(err)
+	for _, rate := range []int{4_000_000, 12_000_000} {
+		best := 0.0
+		for range 5 {
+			if best = max(best, l.bulkRound(rate)); best >= 1.9 {
+				break
+			}
+		}
+		if best < 1.9 {
+			t.Errorf("cables of %.1f MB/s: two links are at best %.2f times as fast as one", float64(rate)/1e6, best)
+		}
+	}
+}
+
+// bulkRound measures once and returns how many times faster two links are.
+func (l *lab) bulkRound(rate int) float64 {
+	l.t.Helper()
+	const seconds = 2 // over one link
+	size := seconds * rate
+	for _, c := range []string{"n1-s1", "n1-s2", "n2-s1", "n2-s2"} {
+		l.do("rate", c, strconv.Itoa(rate))
 	}
 	one, err := l.fetch(size, 1)
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
+	}
+	both, err := l.fetch(size, 2)
+	if err != nil {
+		l.t.Fatal(err)
 	}
 	died := make(chan error, 1)
-	go func() {
+	go func() { // ends by itself, and is waited for below
 		time.Sleep(600 * time.Millisecond)
 		_, err := l.try("cut", "n2-s1")
 		died <- err
 	}()
 	dying, err := l.fetch(size, 2)
 	if err != nil {
-		t.Errorf("a link died midway: %v", err)
+		l.t.Errorf("a link died midway: %v", err)
 	}
 	if err := <-died; err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	t.Logf("%d MiB over cables of %.1f MB/s: one %.2f s, two %.2f s (%.2f times), one of two dying after 0.6 s %.2f s",
-		size>>20, rate/1e6, one, both, one/both, dying)
-	if one/both < 1.4 { // 1.9 and more on an idle machine
-		t.Errorf("two links are %.2f times as fast as one", one/both)
-	}
+	l.do("heal", "n2-s1")
+	mb := func(seconds float64) float64 { return float64(size) / 1e6 / seconds }
+	l.t.Logf("%.0f MB over cables of %.1f MB/s: one link %.2f MB/s, two %.2f MB/s (%.2f times), one of two dying after 0.6 s %.2f MB/s",
+		float64(size)/1e6, float64(rate)/1e6, mb(one), mb(both), one/both, mb(dying))
+	return one / both
 }

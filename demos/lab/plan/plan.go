@@ -13,7 +13,8 @@
 //	detection = ""        # default: the program's
 //	relay = true          # nodes carry messages for others; default true
 //	vips = 2              # addresses 10.77.100.1 and on; default 2
-//	vip_interface = "eth0"
+//	vip_interface = "eth0" # default: all of a host, "eth0,eth1"
+//	code = ""             # of stored films, "n,k"; default: the program's
 //
 //	[net]                 # instead of switches, trunks and hosts
 //	kind = "diameter"     # naive, diameter or chord
@@ -61,6 +62,7 @@ type Cluster struct {
 	Relay        bool   `toml:"relay"`
 	VIPs         int    `toml:"vips"`
 	VIPInterface string `toml:"vip_interface"`
+	Code         string `toml:"code"`
 }
 
 // Host is one box.
@@ -111,7 +113,7 @@ const (
 
 // Parse reads a topology file. Errors name what is wrong in it, all at once.
 func Parse(text string) (*Plan, error) {
-	f := file{Name: "lab", Cluster: Cluster{Preset: "lan", Relay: true, VIPs: 2, VIPInterface: "eth0"}}
+	f := file{Name: "lab", Cluster: Cluster{Preset: "lan", Relay: true, VIPs: 2}}
 	meta, err := toml.Decode(text, &f)
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)

@@ -17,7 +17,7 @@ func (c Change) String() string { return fmt.Sprintf("%s: %s -> %s", c.Key, c.Ol
 
 // live are the keys that a running node takes over from a file read anew. The
 // others say that they need a restart.
-var live = map[string]bool{"log.level": true}
+var live = map[string]bool{"log.level": true, "cluster.key_file (content)": true, "cluster.key_file (further lines)": true}
 
 // Diff lists what differs from old to new, in the order of the sections, for a
 // node that reads its file again.
@@ -54,4 +54,4 @@ func diff(path string, a, b reflect.Value, out *[]Change) {
 }
 
 // hidden names the secrets by the files that they come from.
-var hidden = map[string]string{"Key": "key_file (content)", "Token": "token_file (content)"}
+var hidden = map[string]string{"Key": "key_file (content)", "OldKeys": "key_file (further lines)", "Token": "token_file (content)"}

@@ -68,7 +68,8 @@ type Cluster struct {
 	Name string `toml:"name,required"` // 1 to 63 of a-z, 0-9 and -
 
 	// KeyFile holds the 32 bytes, in base64, that prove membership. Whoever
-	// reads it can join: mode 0600. Made by "rainctl key new FILE".
+	// reads it can join: mode 0600. Made by "rainctl key new FILE". While the key
+	// is being changed it has two lines; the node writes it then.
 	KeyFile string `toml:"key_file,required,path"`
 
 	// Preset are the ring's times: lan (default; a lease of 100 ms), fast
@@ -94,7 +95,8 @@ type Cluster struct {
 	// majority of them meets. Equal in every node's file; 1 to 64 ids.
 	Founders []ring.NodeID `toml:"founders,required"`
 
-	Key Secret `toml:"-"` // 32 bytes, read from KeyFile by Load
+	Key     Secret   `toml:"-"` // 32 bytes, read from KeyFile by Load
+	OldKeys []Secret `toml:"-"` // its further lines, while the key is being changed
 }
 
 // Link is one network interface that the ring uses: UDP for the token, TCP on

@@ -34,13 +34,15 @@ const KeySize = 32
 
 // secrets reads the files that hold the key and the token.
 func (b *binder) secrets(f *File) {
-	const keyAllowed = "32 bytes in base64 on one line; make one with 'rainctl key new FILE' and give every node the same"
+	const keyAllowed = "32 bytes in base64 on one line (while the key is being changed a second line); make one with 'rainctl key new FILE' and give every node the same"
 	if !b.bad("cluster.key_file") {
 		raw, err := b.secret(f, "cluster.key_file", f.Cluster.KeyFile, keyAllowed)
 		if err == nil {
-			f.Cluster.Key, err = ParseKey(raw)
+			keys, err := ParseKeys(raw)
 			if err != nil {
 				b.fault("cluster.key_file", keyAllowed, "%s: %v", f.Cluster.KeyFile, err)
+			} else {
+				f.Cluster.Key, f.Cluster.OldKeys = keys[0], keys[1:]
 			}
 		}
 	}
@@ -60,7 +62,36 @@ func (b *binder) secrets(f *File) {
 	}
 }
 
-// ParseKey reads the content of a key file. Its errors do not show any of it.
+// MaxKeys is how many keys a key file may hold.
+const MaxKeys = 3
+
+// ParseKeys reads the content of a key file: a key on each line, the first of
+// which seals. The others are accepted, too, while the key is being changed.
+func ParseKeys(raw []byte) ([]Secret, error) {
+	var keys []Secret
+	for line := range strings.Lines(strings.TrimSpace(string(raw))) {
+		key, err := ParseKey([]byte(line))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 || len(keys) > MaxKeys {
+		return nil, fmt.Errorf("conf: %d keys, not 1 to %d", len(keys), MaxKeys)
+	}
+	return keys, nil
+}
+
+// FormatKeys is the content of a file that ParseKeys reads.
+func FormatKeys(keys ...Secret) []byte {
+	var b []byte
+	for _, k := range keys {
+		b = append(base64.StdEncoding.AppendEncode(b, k), '\n')
+	}
+	return b
+}
+
+// ParseKey reads one key. Its errors do not show any of it.
 func ParseKey(raw []byte) (Secret, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(raw)))
 	if err != nil {

@@ -63,8 +63,11 @@ func (b *binder) validate(f *File) {
 	b.ports(f)
 }
 
+// ValidName reports whether a text may be the name of a node or a cluster.
+func ValidName(name string) bool { return namePattern.MatchString(name) }
+
 func (b *binder) name(path, name string) {
-	if !b.bad(path) && !namePattern.MatchString(name) {
+	if !b.bad(path) && !ValidName(name) {
 		b.fault(path, nameAllowed, "%q is not a name", name)
 	}
 }

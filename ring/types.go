@@ -109,4 +109,5 @@ const (
 	RiderCatalog  RiderID = 3
 	RiderQueue    RiderID = 4
 	RiderStreams  RiderID = 5
+	RiderRoster   RiderID = 6
 )

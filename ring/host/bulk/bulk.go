@@ -16,6 +16,10 @@
 // long an authenticated peer is silent: handlers set deadlines of their own
 // where it matters; TCP keep-alive finds hosts that are gone.
 //
+// The key can be changed while connections live (SetKeys): the client's server name
+// tells which key it has. A stranger with an invitation gets one request answered
+// at the door (Config.Door, Knock), under ALPN "rain-join/1".
+//
 // Where a node has several links a connection is a bundle of one for each, chunk
 // by chunk on whichever has room: they carry load together, and one that dies
 // fails no transfer. See rain/ring/host/bulk/bundle.
@@ -71,6 +75,8 @@ var (
 type Config struct {
 	// Key is the cluster key, 32 bytes or more.
 	Key []byte
+	// OldKeys are accepted, too, while the key is being changed.
+	OldKeys [][]byte
 	// ID is this node.
 	ID ring.NodeID
 	// Listen are the addresses of this node's links. Port 0 takes a free one.
@@ -87,6 +93,8 @@ type Config struct {
 	// HandshakeTimeout bounds how long a connection may take to prove the key
 	// and name its service. Default 2s.
 	HandshakeTimeout time.Duration
+	// Door, if not nil, answers strangers that have an invitation.
+	Door Door
 	// Gate, if not nil, cuts links on purpose.
 	Gate Gate
 }

@@ -25,11 +25,11 @@ const (
 // Client makes connections to other nodes' services. All methods may be called
 // from any goroutine.
 type Client struct {
-	id       *identity
-	sessions tls.ClientSessionCache
-	gate     Gate
-	local    []netip.AddrPort // this node's links, if known
-	routes   func(ring.NodeID) []Route
+	me     ring.NodeID
+	proof  proofs
+	gate   Gate
+	local  []netip.AddrPort // this node's links, if known
+	routes func(ring.NodeID) []Route
 
 	mu     sync.Mutex
 	closed bool
@@ -46,11 +46,8 @@ type peer struct {
 
 // NewClient returns a client for this node. The caller closes it.
 func NewClient(key []byte, id ring.NodeID) (*Client, error) {
-	i, err := newIdentity(key, id)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{id: i, sessions: tls.NewLRUClientSessionCache(sessions), peers: map[ring.NodeID]*peer{}}, nil
+	c := &Client{me: id, peers: map[ring.NodeID]*peer{}}
+	return c, c.SetKeys(key)
 }
 
 // SetGate makes the client obey cuts that were made on purpose. Call it before
@@ -157,8 +154,8 @@ func (c *Client) try(ctx context.Context, a Route, share time.Duration, to ring.
 		return idleConn{}, err
 	}
 	raw = newGated(raw, c.gate, to, a.Remote)
-	below := newRecords(raw)
-	conn := &sealedConn{tls.Client(below, c.id.client(to, c.sessions)), below}
+	below, proof := newRecords(raw), c.proof.Load()
+	conn := &sealedConn{tls.Client(below, proof.id.client(to, proof.sessions)), below}
 	if err := greet(ctx, conn, ask); err != nil {
 		raw.Close()
 		var alert tls.AlertError

@@ -23,21 +23,45 @@ func notBefore() time.Time { return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC) 
 func notAfter() time.Time  { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
 func verifyAt() time.Time  { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// identity is what a process proves the cluster key with and verifies others by.
+// identity is what a process proves the cluster keys with and verifies others by:
+// a certificate for each key, the first of which is shown, and all authorities.
 type identity struct {
-	cert  tls.Certificate
+	certs []tls.Certificate
+	hints []string // of the keys, in their order
 	roots *x509.CertPool
+
+	authorities [][]byte // in the same order
 }
 
-// newIdentity derives the cluster's certificate authority from the key and has
-// it sign a certificate for a fresh key of this process.
-func newIdentity(key []byte, id ring.NodeID) (*identity, error) {
-	if len(key) < KeySize || id == 0 {
+// newIdentity derives a certificate authority from each key and has it sign a
+// certificate for a fresh key of this process.
+func newIdentity(id ring.NodeID, keys ...[]byte) (*identity, error) {
+	if len(keys) == 0 || len(keys[0]) < KeySize || id == 0 {
 		return nil, fmt.Errorf("bulk: a cluster key of at least %d bytes and a node id are needed", KeySize)
 	}
+	i := &identity{roots: x509.NewCertPool()}
+	for _, key := range keys {
+		ca, caKey, err := authority(key)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := leaf(id, ca, caKey)
+		if err != nil {
+			return nil, err
+		}
+		i.certs = append(i.certs, cert)
+		i.hints = append(i.hints, hint(ca))
+		i.authorities = append(i.authorities, ca.Raw)
+		i.roots.AddCert(ca)
+	}
+	return i, nil
+}
+
+// authority is the certificate authority that a cluster key stands for.
+func authority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) {
 	seed, err := hkdf.Key(sha256.New, key, nil, "rain bulk certificate authority, ed25519, version 1", ed25519.SeedSize)
 	if err != nil {
-		return nil, fmt.Errorf("bulk: deriving the authority's key: %w", err)
+		return nil, nil, fmt.Errorf("bulk: deriving the authority's key: %w", err)
 	}
 	caKey := ed25519.NewKeyFromSeed(seed)
 	ca := &x509.Certificate{
@@ -47,31 +71,38 @@ func newIdentity(key []byte, id ring.NodeID) (*identity, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
 	if err != nil {
-		return nil, fmt.Errorf("bulk: making the authority: %w", err)
+		return nil, nil, fmt.Errorf("bulk: making the authority: %w", err)
 	}
 	if ca, err = x509.ParseCertificate(der); err != nil {
-		return nil, fmt.Errorf("bulk: making the authority: %w", err)
+		return nil, nil, fmt.Errorf("bulk: making the authority: %w", err)
+	}
+	return ca, caKey, nil
+}
+
+// leaf is a certificate of this process.
+func leaf(id ring.NodeID, ca *x509.Certificate, caKey ed25519.PrivateKey) (tls.Certificate, error) {
+	fail := func(err error) (tls.Certificate, error) {
+		return tls.Certificate{}, fmt.Errorf("bulk: making a certificate: %w", err)
 	}
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("bulk: making a key: %w", err)
+		return fail(err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return nil, fmt.Errorf("bulk: making a certificate: %w", err)
+		return fail(err)
 	}
-	leaf := &x509.Certificate{
+	l := &x509.Certificate{
 		SerialNumber: serial.Add(serial, big.NewInt(1)), Subject: pkix.Name{CommonName: id.String()},
 		NotBefore: notBefore(), NotAfter: notAfter(),
 		URIs: []*url.URL{nodeURI(id)}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	if der, err = x509.CreateCertificate(rand.Reader, leaf, ca, pub, caKey); err != nil {
-		return nil, fmt.Errorf("bulk: making a certificate: %w", err)
+	der, err := x509.CreateCertificate(rand.Reader, l, ca, pub, caKey)
+	if err != nil {
+		return fail(err)
 	}
-	i := &identity{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv}, roots: x509.NewCertPool()}
-	i.roots.AddCert(ca)
-	return i, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv}, nil
 }
 
 func nodeURI(id ring.NodeID) *url.URL {
@@ -108,7 +139,7 @@ func (i *identity) base() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   []string{alpn},
-		Certificates: []tls.Certificate{i.cert},
+		Certificates: i.certs[:1],
 		// Big records from the start: this is for bulk.
 		DynamicRecordSizingDisabled: true,
 	}
@@ -117,6 +148,7 @@ func (i *identity) base() *tls.Config {
 func (i *identity) server() *tls.Config {
 	c := i.base()
 	c.ClientAuth = tls.RequireAnyClientCert // verified right below, at a fixed date
+	c.Certificates, c.GetCertificate, c.GetConfigForClient = nil, i.meant, i.forClient
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
 		_, err := i.peer(cs)
 		return err
@@ -124,11 +156,28 @@ func (i *identity) server() *tls.Config {
 	return c
 }
 
+// meant is the certificate under the key that the client names, for one that does
+// not have our first key yet or any more; without such a name it is the first.
+func (i *identity) meant(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	for k, h := range i.hints {
+		if strings.Contains(hello.ServerName, "."+h+".") {
+			return &i.certs[k], nil
+		}
+	}
+	return &i.certs[0], nil
+}
+
+// hint names a key without telling anything of it.
+func hint(ca *x509.Certificate) string {
+	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
+	return fmt.Sprintf("k%x", sum[:4])
+}
+
 // client is the config for connections to one node. sessions are shared by all.
 func (i *identity) client(to ring.NodeID, sessions tls.ClientSessionCache) *tls.Config {
 	c := i.base()
 	c.InsecureSkipVerify = true // verified right below: ids are no host names
-	c.ServerName = fmt.Sprintf("n%08x.rain", uint32(to))
+	c.ServerName = fmt.Sprintf("n%08x.%s.rain", uint32(to), i.hints[0])
 	c.ClientSessionCache = sessions
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
 		id, err := i.peer(cs)

@@ -24,9 +24,9 @@ type Handler func(ctx context.Context, peer ring.NodeID, conn net.Conn)
 // Server accepts connections and hands them to the services.
 type Server struct {
 	cfg       Config
-	id        *identity
-	tls       *tls.Config
+	proof     proofs
 	log       *slog.Logger
+	atDoor    chan struct{} // one for each stranger's request
 	listeners []net.Listener
 	proven    chan struct{} // one for each connection of a proven peer
 
@@ -55,14 +55,13 @@ func NewServer(cfg Config, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	id, err := newIdentity(cfg.Key, cfg.ID)
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		cfg: cfg, id: id, tls: id.server(), log: log,
+		cfg: cfg, log: log, atDoor: make(chan struct{}, maxAtDoor),
 		proven:   make(chan struct{}, cfg.MaxConns),
 		services: map[string]Handler{}, bundles: map[token]joinable{}, conns: map[net.Conn]bool{}, pending: map[netip.Addr]int{},
+	}
+	if err := s.SetKeys(cfg.Key, cfg.OldKeys...); err != nil {
+		return nil, err
 	}
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
 	for _, a := range cfg.Listen {
@@ -171,7 +170,13 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	}
 	defer s.leave(raw)
 	g, err := s.greet(ctx, raw)
+	if errors.Is(err, errStranger) {
+		err = s.answerDoor(ctx, g.conn, raw) // as a stranger to the end
+	}
 	s.greeted(host)
+	if err == nil && g.handler == nil && g.joins == nil {
+		return
+	}
 	if err != nil {
 		s.log.Debug("a connection came to nothing", slog.Any("from", host), slog.Any("err", err))
 		return
@@ -190,6 +195,9 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 		g.conn.Close()
 	}
 }
+
+// errStranger says that the peer is at the door.
+var errStranger = errors.New("a stranger with an invitation")
 
 // joinable is a bundle that its peer may add connections to.
 type joinable struct {
@@ -227,9 +235,12 @@ func (s *Server) greet(ctx context.Context, raw net.Conn) (g guest, err error) {
 	if err := raw.SetDeadline(time.Now().Add(s.cfg.HandshakeTimeout)); err != nil {
 		return g, err
 	}
-	below := newRecords(raw)
-	g.conn = &sealedConn{tls.Server(below, s.tls), below}
-	req, err := s.prove(ctx, g.conn, &g.peer)
+	below, proof := newRecords(raw), s.proof.Load()
+	g.conn = &sealedConn{tls.Server(below, proof.server), below}
+	req, err := s.prove(ctx, g.conn, proof.id, &g.peer)
+	if errors.Is(err, errStranger) {
+		return g, err
+	}
 	if err != nil {
 		s.unproven.Add(1)
 		return g, err
@@ -279,12 +290,15 @@ func (s *Server) admit(g *guest, req request) byte {
 }
 
 // prove does the handshake and reads what the peer wants.
-func (s *Server) prove(ctx context.Context, conn *sealedConn, peer *ring.NodeID) (request, error) {
+func (s *Server) prove(ctx context.Context, conn *sealedConn, id *identity, peer *ring.NodeID) (request, error) {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return request{}, err
 	}
+	if conn.ConnectionState().NegotiatedProtocol == alpnJoin {
+		return request{}, errStranger
+	}
 	var err error
-	if *peer, err = s.id.peer(conn.ConnectionState()); err != nil {
+	if *peer, err = id.peer(conn.ConnectionState()); err != nil {
 		return request{}, err
 	}
 	return readRequest(conn)

@@ -20,7 +20,7 @@ func TestWrongKey(t *testing.T) {
 	eventually(t, "the failure is counted", func() bool { return s.Stats().Unproven == 1 })
 
 	// One that does not mind what the server proves gets nothing either.
-	other, err := newIdentity(otherKey, clientID)
+	other, err := newIdentity(clientID, otherKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,13 +120,14 @@ func FuzzGreeting(f *testing.F) {
 	f.Add([]byte("\x00"))
 	f.Add([]byte("\xff\xff"))
 	f.Add([]byte("\x84echo"))
-	id, err := newIdentity(key, serverID)
+	id, err := newIdentity(serverID, key)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &Server{cfg: DefaultConfig(), id: id, tls: id.server(), proven: make(chan struct{}, 1),
+		s := &Server{cfg: DefaultConfig(), proven: make(chan struct{}, 1),
 			services: map[string]Handler{"echo": echo}, bundles: map[token]joinable{}}
+		s.proof.Store(&proof{id: id, server: id.server()})
 		here, there := net.Pipe()
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -157,6 +157,12 @@ func (k *Keyring) session(me, peer ring.Member, salt [saltSize]byte) *Session {
 	return s
 }
 
+// SetKeys goes over to other keys in the midst of the session: salt, counters
+// and window stay, so no nonce is used twice and nothing is opened twice.
+func (s *Session) SetKeys(k *Keyring) {
+	s.seal, s.open = k.direction(s.me, s.peer)[0], k.direction(s.peer, s.me)
+}
+
 // Peer is who the session is with.
 func (s *Session) Peer() ring.Member { return s.peer }
 

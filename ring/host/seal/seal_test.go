@@ -118,6 +118,45 @@ func TestKeyChange(t *testing.T) {
 	}
 }
 
+// Two ends change the key in the three steps of a cluster; nothing is lost, and
+// nothing of before is taken again.
+func TestKeyChangeInASession(t *testing.T) {
+	older, newer := testKey(1), testKey(2)
+	rings := []*Keyring{testRing(t, older), testRing(t, older, newer), testRing(t, newer, older), testRing(t, newer)}
+	a, b := rings[0].Session(alice, bob), rings[0].Session(bob, alice)
+	var past [][]byte
+	pass := func(step string, from, to *Session) {
+		t.Helper()
+		d := from.Seal(nil, []byte(step))
+		if got, err := to.Open(nil, d); err != nil || string(got) != step {
+			t.Fatalf("%s: %q, %v", step, got, err)
+		}
+		if to == b {
+			past = append(past, d)
+		}
+	}
+	for _, k := range rings {
+		a.SetKeys(k) // a is one step ahead of b
+		pass("ahead", a, b)
+		pass("behind", b, a)
+		b.SetKeys(k)
+		pass("level", a, b)
+	}
+	for i, d := range past {
+		if _, err := b.Open(nil, d); !errors.Is(err, ErrReplay) {
+			t.Errorf("datagram %d again: %v, want ErrReplay", i, err)
+		}
+	}
+	if _, err := b.Open(nil, testRing(t, older).session(alice, bob, a.salt()).Seal(nil, nil)); err == nil {
+		t.Error("the old key still opens after the change")
+	}
+}
+
+func (s *Session) salt() (out [saltSize]byte) {
+	copy(out[:], s.header[headerSize-nonceSize:])
+	return out
+}
+
 func TestHelloForged(t *testing.T) {
 	k := testRing(t, testKey(1))
 	good := k.SealHello(nil, Hello{From: alice, To: bob.ID})

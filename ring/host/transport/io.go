@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"rain/ring"
@@ -109,7 +108,7 @@ type outside struct {
 
 func (t *Transport) look(b []byte) (d outside, err error) {
 	if d.isHello = seal.IsHello(b); d.isHello {
-		d.hello, err = t.keys.OpenHello(b)
+		d.hello, err = t.keys.Load().OpenHello(b)
 		return d, err
 	}
 	d.from, d.to, err = seal.Peek(b)
@@ -159,7 +158,7 @@ func (t *Transport) take(in arrived, d outside, err error) {
 	}
 	session := p.session
 	if from.Inc > p.inc {
-		session = t.keys.Session(t.me, from) // its hello was lost, or is behind
+		session = t.keys.Load().Session(t.me, from) // its hello was lost, or is behind
 	}
 	scratch := &t.plain
 	if in.by != nil {
@@ -250,10 +249,11 @@ func (t *Transport) takeHello(in arrived, h seal.Hello) {
 		p = t.addPeer(h.From.ID)
 		t.report(slog.LevelInfo, "peer learned from its hello", slog.String("peer", p.id.String()), slog.String("remote", in.src.String()))
 	}
-	i, _ := t.arrival(now, p, in)
-	if i < 0 && !p.configured && p.nDirect < MaxPaths {
-		i = p.nDirect
-		t.setPaths(now, p, append(slices.Clone(p.direct()), &path{sock: in.sock, remote: in.src}))
+	i, exact := t.arrival(now, p, in)
+	// A node that comes back may have moved; a hello of a known incarnation may be
+	// a replay, and moves nobody.
+	if moved := p.configured && !exact && h.From.Inc > p.inc; in.by == nil && (moved || i < 0 && !p.configured) {
+		i = t.learn(now, p, in.sock, in.src)
 	}
 	if i < 0 {
 		t.dropped[dropUnknown]++
@@ -267,7 +267,7 @@ func (t *Transport) takeHello(in arrived, h seal.Hello) {
 		if !p.configured && in.by == nil {
 			p.paths[i].remote = in.src
 		}
-		t.adopt(now, p, h.From.Inc, t.keys.Session(t.me, h.From))
+		t.adopt(now, p, h.From.Inc, t.keys.Load().Session(t.me, h.From))
 	}
 	if h.Known > t.me.Inc && t.cfg.OnOutdated != nil {
 		known := h.Known

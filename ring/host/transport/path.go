@@ -191,8 +191,8 @@ func (p *peer) via(sock int, from netip.AddrPort) (i int, exact bool) {
 	return near, false
 }
 
-// learn notes from where a peer that was learned, not configured, has just
-// proved to send. It returns the path, -1 if there is no room for one.
+// learn notes from where a peer that was learned, not configured, or that has
+// moved, has just proved to send. It returns the path, -1 if there is no room for one.
 func (t *Transport) learn(now ring.Instant, p *peer, sock int, src netip.AddrPort) int {
 	i, exact := p.via(sock, src)
 	switch {
@@ -200,7 +200,7 @@ func (t *Transport) learn(now ring.Instant, p *peer, sock int, src netip.AddrPor
 	case p.nDirect < MaxPaths:
 		i = p.nDirect
 		t.setPaths(now, p, append(slices.Clone(p.direct()), &path{sock: sock, remote: src}))
-	case i >= 0:
+	case i >= 0 && !p.configured:
 		p.paths[i].remote = src
 	}
 	return i

@@ -108,7 +108,7 @@ func (t *Transport) hello(now ring.Instant, p *peer) {
 }
 
 func (t *Transport) helloOn(now ring.Instant, p *peer, i int) {
-	t.sealed = t.keys.SealHello(t.sealed[:0], seal.Hello{From: t.me, To: p.id, Known: p.inc})
+	t.sealed = t.keys.Load().SealHello(t.sealed[:0], seal.Hello{From: t.me, To: p.id, Known: p.inc})
 	t.transmit(now, p, i)
 }
 

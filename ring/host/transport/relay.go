@@ -225,7 +225,7 @@ func (t *Transport) greetByRelay(now ring.Instant, p *peer) {
 	n := 0
 	for _, q := range t.order {
 		if q != p && n < rudp.MaxLinks-MaxPaths && q.reaches(now, p.id) && q.reached() {
-			t.sealed = t.keys.SealHello(t.sealed[:0], seal.Hello{From: t.me, To: p.id, Known: p.inc})
+			t.sealed = t.keys.Load().SealHello(t.sealed[:0], seal.Hello{From: t.me, To: p.id, Known: p.inc})
 			t.sendByRelay(now, p, q, t.sealed)
 			n++
 		}

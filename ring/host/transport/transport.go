@@ -12,7 +12,8 @@
 // The incarnation of a peer that is known only rises. It is learned from hellos,
 // or from the first sealed datagram of a newer one. A peer that SetPeer has not
 // named is learned from its hello, with the address that it came from: whoever
-// holds the cluster key is trusted.
+// holds the cluster key is trusted. So is a new address of a peer, from the first
+// hello of a new incarnation.
 //
 // Limits: MaxPeers peers, MaxPaths paths a peer, MaxDatagram bytes a
 // datagram, maxPending messages to a peer whose incarnation is not known.
@@ -156,7 +157,7 @@ type Sink interface {
 type Transport struct {
 	cfg   Config
 	log   *slog.Logger
-	keys  *seal.Keyring
+	keys  atomic.Pointer[seal.Keyring]
 	socks []*socket
 	waker *clock.Waker // calls tick
 	sink  Sink
@@ -210,9 +211,10 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
 	t := &Transport{
-		cfg: cfg, log: log, keys: keys, me: me,
+		cfg: cfg, log: log, me: me,
 		peers: map[ring.NodeID]*peer{}, faults: map[faultKey]Fault{}, faultNews: make(chan struct{}),
 	}
+	t.keys.Store(keys)
 	for _, l := range cfg.Links {
 		network := "udp"
 		if l.Listen.Addr().Is4() {
@@ -304,7 +306,7 @@ func (t *Transport) SetMe(me ring.Member) {
 		}
 		p.queue.forgetMessages()
 		if p.inc != 0 {
-			t.adopt(now, p, p.inc, t.keys.Session(me, ring.Member{ID: p.id, Inc: p.inc}))
+			t.adopt(now, p, p.inc, t.keys.Load().Session(me, ring.Member{ID: p.id, Inc: p.inc}))
 		}
 		t.hello(now, p)
 	}

@@ -21,6 +21,9 @@ type fsOp struct {
 type tape struct {
 	mu  sync.Mutex
 	ops []fsOp
+	// coarse makes one step of the writes to a file that follow each other, up to
+	// as many bytes: for large bodies. None of them is synced before the last.
+	coarse int
 }
 
 func (t *tape) add(op fsOp) {
@@ -29,7 +32,25 @@ func (t *tape) add(op fsOp) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if op.kind == "write" && t.merge(op) {
+		return
+	}
 	t.ops = append(t.ops, op)
+}
+
+func (t *tape) merge(op fsOp) bool {
+	for i := len(t.ops) - 1; i >= 0; i-- {
+		last := &t.ops[i]
+		switch {
+		case last.path != op.path && last.to != op.path:
+			continue
+		case last.kind != "write" || len(last.data)+len(op.data) > t.coarse:
+			return false
+		}
+		last.data = append(last.data, op.data...)
+		return true
+	}
+	return false
 }
 
 func (t *tape) len() int {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -136,4 +137,52 @@ func TestCrashStriped(t *testing.T) {
 	put(nodes[1], "b", 300<<10, 3) // once more what was collected
 	n.fs.tape.Store(nil)
 	c.replay(n, before, tp, needed)
+}
+
+// TestCrashParts is TestCrashStriped for a body of two parts, which are two files
+// on each node: neither is there without the other once the put was confirmed.
+func TestCrashParts(t *testing.T) {
+	var ahead atomic.Int64
+	c := startCluster(&cluster{t: t, stall: 30 * time.Second, now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}, 3)
+	nodes := c.all()
+	n := nodes[1]
+	mustBucket(t, nodes[0], "bucket")
+	before := look(t, n.dir)
+	tp := &tape{coarse: 24 << 20}
+	n.fs.tape.Store(tp)
+	info, _, err := nodes[0].s.Put(t.Context(), "bucket", "film", bytes.NewReader(randomBody(1, 64<<20+300<<10)), PutOptions{})
+	if err != nil || info.Stored != 3 {
+		t.Fatalf("put: %+v, %v", info, err)
+	}
+	rec := n.s.table.Now().Get("bucket", "film")
+	confirmed := tp.len()
+	pieces := []catalog.Sum{pieceName(rec.Body, 0), pieceName(rec.Body, 1)}
+	if got := n.s.bodies.all(); len(got) != 2 {
+		t.Fatalf("%d pieces on the node, want the 2 parts", len(got))
+	}
+
+	if err := n.fs.remove(n.s.disk.path(pieces[1])); err != nil { // somebody else did
+		t.Fatal(err)
+	}
+	n.s.lose(pieces[1], errDamaged)
+	eventually(t, "the repair", func() bool { return n.s.Missing() == 0 })
+	repaired := tp.len()
+	if err := n.s.Delete(t.Context(), "bucket", "film", ""); err != nil {
+		t.Fatal(err)
+	}
+	var guard orphanGuard
+	n.s.removeOrphans(t.Context(), &guard)
+	ahead.Store(int64(3 * time.Hour))
+	n.s.removeOrphans(t.Context(), &guard)
+	if got := len(n.s.bodies.all()); got != 0 {
+		t.Errorf("%d pieces are left after the collection", got)
+	}
+	n.fs.tape.Store(nil)
+	for _, left := range crashes {
+		a := c.live(n, crashed(before, tp.ops[:confirmed], left), nodes[0])
+		if !slices.Contains(a.have, pieces[0]) || !slices.Contains(a.have, pieces[1]) || a.half > 0 {
+			t.Errorf("crash right after the put, of the unsynced %s is left: %d of 2 parts, %d half", left, len(a.have), a.half)
+		}
+	}
+	c.replay(n, before, tp, map[catalog.Sum]span{pieces[0]: {confirmed, repaired + 1}, pieces[1]: {repaired, repaired + 1}})
 }

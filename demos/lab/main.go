@@ -79,7 +79,7 @@ type upCmd struct {
 	Program  string `default:"rainvideo" help:"What runs a node."`
 	Seed     uint64 `default:"1" help:"Of all chance in the net."`
 	Empty    bool   `help:"Start no node."`
-	Bound    bool   `help:"Stay, and end everything with this process."`
+	Bound    bool   `help:"Stay, and end everything with this process, and with the pipe on its standard input if that is one."`
 	Dir      string `kong:"-"`
 }
 

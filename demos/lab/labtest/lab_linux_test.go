@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"rain/snow/admin"
 )
 
 // programs are built once for all tests.
@@ -53,6 +51,7 @@ type lab struct {
 	dir   string
 	token string
 	nodes []string
+	doors doors
 }
 
 // up builds the laboratory of a topology file and waits until all nodes are in
@@ -87,10 +86,15 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it takes all down with it
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	leash, err := cmd.StdinPipe() // ends with this process, however that ends
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		defer func() { _ = leash.Close() }() // long gone
 		if t.Failed() {
 			l.logs()
 		}
@@ -161,14 +165,6 @@ func (l *lab) do(args ...string) []byte {
 func (l *lab) rainctl(host string, args ...string) ([]byte, error) {
 	token := filepath.Join(l.dir, "admin.token")
 	return l.try(append([]string{"exec", host, filepath.Join(bin.dir, "rainctl"), "--admin", "http://127.0.0.1:8081", "--token-file", token, "--json"}, args...)...)
-}
-
-func (l *lab) status(host string) (st admin.Status, err error) {
-	out, err := l.rainctl(host, "status")
-	if err == nil {
-		err = json.Unmarshal(out, &st)
-	}
-	return st, err
 }
 
 // view is what a node says of its ring.

@@ -54,18 +54,3 @@ func TestLinkOfTwo(t *testing.T) {
 	l.links("n1", "n2", 4)
 	l.same("healed", number)
 }
-
-// TestBadWeather: 5 % loss, 2 % doubled, some late, on every cable.
-func TestBadWeather(t *testing.T) {
-	l := up(t, "../small.toml", withVIPs(0))
-	number := l.views(l.nodes)["n1"].number
-	for _, n := range l.nodes {
-		for _, s := range []string{"s1", "s2"} {
-			l.do("drop", n+"-"+s, "5")
-			l.do("double", n+"-"+s, "2")
-			l.do("late", n+"-"+s, "2")
-		}
-	}
-	time.Sleep(5 * time.Second)
-	l.same("5 % loss", number)
-}

@@ -1,25 +1,18 @@
 package labtest
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"runtime"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"rain/demos/lab/engine"
 	"rain/snow/admin"
 )
 
-// doors ask the nodes from inside their hosts, over connections that stay open:
-// a program started for each question would take the processors from the nodes.
+// doors ask the nodes from inside their hosts, over connections that stay open.
 type doors struct {
 	mu     sync.Mutex
 	byHost map[string]*http.Client
@@ -32,38 +25,16 @@ func (l *lab) door(host string) (*http.Client, error) {
 	if c := l.doors.byHost[host]; c != nil {
 		return c, nil
 	}
-	ns, err := engine.Namespace(l.dir, host)
+	c, err := engine.NewDoor(l.dir, host, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return dialIn(ctx, ns, network, addr)
-		},
-	}}
 	if l.doors.byHost == nil {
 		l.doors.byHost = map[string]*http.Client{}
 	}
-	l.doors.byHost[host] = c
-	l.t.Cleanup(func() {
-		c.CloseIdleConnections()
-		_ = ns.Close() // only looked at
-	})
-	return c, nil
-}
-
-// dialIn makes a connection in a network namespace. Its thread is not used again.
-func dialIn(ctx context.Context, ns *os.File, network, addr string) (c net.Conn, err error) {
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		runtime.LockOSThread() // and never given back: it ends in that namespace
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			var d net.Dialer
-			c, err = d.DialContext(ctx, network, addr)
-		}
-	})
-	wg.Wait()
-	return c, err
+	l.doors.byHost[host] = c.Client
+	l.t.Cleanup(c.Close)
+	return c.Client, nil
 }
 
 // ask gets what the admin API of the node in a host says.

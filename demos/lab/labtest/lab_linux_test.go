@@ -51,6 +51,7 @@ type lab struct {
 	dir   string
 	token string
 	nodes []string
+	pid   int // of the laboratory, outside of it
 	doors doors
 }
 
@@ -84,8 +85,8 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "lab"), append([]string{"--dir", l.dir, "up", file, "--bound", "--program", filepath.Join(bin.dir, "rainvideo")}, flags...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it takes all down with it
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var told answer
+	cmd.Stdout, cmd.Stderr = &told, os.Stderr
 	leash, err := cmd.StdinPipe() // ends with this process, however that ends
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,7 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	})
 	l.until("laboratory", 30*time.Second, func() bool {
 		_, err := l.try("status")
-		return err == nil
+		return err == nil && told.said(&l.pid)
 	})
 	b, err := os.ReadFile(filepath.Join(l.dir, "lab.json"))
 	if err != nil {
@@ -124,6 +125,33 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 		l.until("one view of all", 60*time.Second, func() bool { return l.agree(l.nodes) })
 	}
 	return l
+}
+
+// answer is what 'lab up' prints, as it comes.
+type answer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.b = append(a.b, b...)
+	return len(b), nil
+}
+
+// said reads the laboratory's pid, once it is told.
+func (a *answer) said(pid *int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var v struct {
+		PID int `json:"pid"`
+	}
+	if json.Unmarshal(a.b, &v) != nil || v.PID == 0 {
+		return false
+	}
+	*pid = v.PID
+	return true
 }
 
 func (l *lab) logs() {

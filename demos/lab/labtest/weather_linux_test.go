@@ -68,8 +68,8 @@ func (l *lab) weather(preset string, faults map[string]string) {
 		worst = max(worst, n-before[path])
 	}
 	n := time.Duration(rounds)
-	l.t.Logf("preset %s, %v for %v: no change of the view; %d transitions on %d ends of paths, %d at most on one; 2 MiB put at %.1f MB/s and got at %.1f MB/s before, %.2f and %.2f on average of %d in it",
-		preset, faults, lasted.Round(time.Second), total(after)-total(before), len(after), worst, rate(fairPut), rate(fairGet), rate(puts/n), rate(gets/n), rounds)
+	l.t.Logf("preset %s, %v for %v: %d changes of the view; %d transitions on %d ends of paths, %d at most on one; 2 MiB put at %.1f MB/s and got at %.1f MB/s before, %.2f and %.2f on average of %d in it",
+		preset, faults, lasted.Round(time.Second), l.views(l.nodes)["n1"].number-number, total(after)-total(before), len(after), worst, rate(fairPut), rate(fairGet), rate(puts/n), rate(gets/n), rounds)
 	// With hysteresis a path needs 2, 4, 8 ... 64 echoes to be up again, and stays
 	// down meanwhile: it cannot flap for ever.
 	if most := 20 + int(lasted.Minutes()*4); worst > most {

@@ -66,21 +66,31 @@ type Machine struct {
 	sent      sentToken
 	passed    Stamp // of the last pass, and when
 	passedAt  Instant
+	sentLate  time.Duration // lateSum then
 	lease     Instant
 	lastLease Instant // when a lease was last confirmed
 
-	suspicion map[Member]Stamp // mine; heard begins anew with each
+	failed    map[Member]failure
+	heardAt   map[Member]Instant
+	asked     map[uint64]question
+	askedAt   map[Member]Instant
+	suspicion map[Member]Stamp // mine, and sure; heard begins anew with each
 	heard     map[Member]Stamp // last sign of life of a suspect, likewise
 	joiners   map[NodeID]joiner
 	row       []byte
 
-	starveAt Instant
-	call     call
-	isolated bool
+	starveAt  Instant
+	stretched bool // for lateness of mine, once
+	rotation  time.Duration
+	wakeAt    Instant       // what the last step asked for
+	lateSum   time.Duration // by which steps were late, all together
+	lateness  time.Duration // of late
+	call      call
+	isolated  bool
 
-	pending  []*proposal
-	leaving  bool
-	waitMade time.Duration // wait for a view made together with its epoch; -1: none
+	pending []*proposal
+	leaving bool
+	made    making // last
 
 	saving   []saveNote
 	durEpoch Epoch
@@ -110,8 +120,11 @@ func New(cfg Config) *Machine {
 		suspicion: map[Member]Stamp{},
 		heard:     map[Member]Stamp{},
 		joiners:   map[NodeID]joiner{},
-		waitMade:  -1,
 		tries:     cfg.Tries,
+		failed:    map[Member]failure{},
+		heardAt:   map[Member]Instant{},
+		asked:     map[uint64]question{},
+		askedAt:   map[Member]Instant{},
 	}
 	m.seek.seekers = map[NodeID]seeker{}
 	m.others = len(m.seekIDs())
@@ -125,6 +138,7 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 		m.now = now
 	}
 	m.eff = &Effects{}
+	m.noteLate()
 	if m.state != left {
 		m.event(ev)
 		m.timers()
@@ -137,6 +151,7 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 	if m.state != left {
 		eff.Lease = m.lease
 		eff.Wake = m.wake()
+		m.wakeAt = eff.Wake
 	}
 	return eff
 }
@@ -239,7 +254,7 @@ func (m *Machine) wake() Instant {
 		if m.holding {
 			earliest(m.holdUntil)
 		} else if !m.call.active {
-			earliest(m.starveAt)
+			earliest(m.starvesAt())
 		}
 		if m.call.active {
 			earliest(m.call.deadline)

@@ -1,13 +1,12 @@
 package ring
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 )
 
-// Wire format, version 1. Big-endian throughout.
+// Wire format, version 2. Big-endian throughout.
 //
 //	message   version u8 | kind u8 | body
 //	member    id u32 | incarnation u64
@@ -21,143 +20,11 @@ import (
 // parser never allocates more than a small multiple of what it was given.
 
 // WireVersion is the version of the message format that this program speaks.
-const WireVersion = 1
+// Version 2 tells doubts from suspicions, and grants bear witness.
+const WireVersion = 2
 
 // ErrMalformed says that bytes are no message of this version.
 var ErrMalformed = errors.New("ring: malformed message")
-
-type writer struct{ b []byte }
-
-func (w *writer) u8(v uint8)   { w.b = append(w.b, v) }
-func (w *writer) u16(v uint16) { w.b = binary.BigEndian.AppendUint16(w.b, v) }
-func (w *writer) u32(v uint32) { w.b = binary.BigEndian.AppendUint32(w.b, v) }
-func (w *writer) u64(v uint64) { w.b = binary.BigEndian.AppendUint64(w.b, v) }
-func (w *writer) bool(v bool) {
-	if v {
-		w.u8(1)
-	} else {
-		w.u8(0)
-	}
-}
-func (w *writer) bytes(b []byte)  { w.u32(uint32(len(b))); w.b = append(w.b, b...) }
-func (w *writer) member(m Member) { w.u32(uint32(m.ID)); w.u64(uint64(m.Inc)) }
-func (w *writer) stamp(s Stamp)   { w.u64(uint64(s.Epoch)); w.u64(s.Seq) }
-func (w *writer) members(l []Member) {
-	w.u16(uint16(len(l)))
-	for _, m := range l {
-		w.member(m)
-	}
-}
-
-func (w *writer) view(v View) {
-	w.u64(v.Number)
-	w.u16(uint16(len(v.Members)))
-	for _, m := range v.Members {
-		w.member(m.Member)
-		w.u64(m.Since)
-	}
-}
-
-func (w *writer) entry(e Entry) {
-	w.member(e.From)
-	w.u64(e.N)
-	w.u8(uint8(e.Rider))
-	w.bytes(e.Data)
-}
-
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n < 0 || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (r *reader) bool() bool {
-	v := r.u8()
-	if v > 1 {
-		r.bad = true
-	}
-	return v == 1
-}
-
-func (r *reader) bytes(limit int) []byte {
-	n := r.u32()
-	if n > uint32(limit) {
-		r.bad = true
-		return nil
-	}
-	if n == 0 {
-		return nil
-	}
-	return append([]byte(nil), r.take(int(n))...)
-}
-
-func (r *reader) member() Member { return Member{NodeID(r.u32()), Incarnation(r.u64())} }
-func (r *reader) stamp() Stamp   { return Stamp{Epoch(r.u64()), r.u64()} }
-
-// count reads a list's length and refuses one that its bytes cannot hold.
-func (r *reader) count(limit, itemSize int) int {
-	n := int(r.u16())
-	if n > limit || n*itemSize > len(r.b) {
-		r.bad = true
-		return 0
-	}
-	return n
-}
-
-func (r *reader) view() View {
-	v := View{Number: r.u64()}
-	n := r.count(MaxMembers, 20)
-	for i := range n {
-		m := ViewMember{Member: r.member(), Since: r.u64()}
-		if i > 0 && m.ID <= v.Members[i-1].ID {
-			r.bad = true
-			return v
-		}
-		v.Members = append(v.Members, m)
-	}
-	return v
-}
-
-func (r *reader) entry() Entry {
-	return Entry{From: r.member(), N: r.u64(), Rider: RiderID(r.u8()), Data: r.bytes(MaxOp)}
-}
 
 func (w *writer) token(t *Token) {
 	w.stamp(t.Stamp())
@@ -169,6 +36,9 @@ func (w *writer) token(t *Token) {
 	for _, s := range t.Suspects {
 		w.member(s.Member)
 		w.u64(s.Seq)
+		w.member(s.By)
+		w.bool(s.Sure)
+		w.u64(s.SureAt)
 	}
 	w.u16(uint16(len(t.Acks)))
 	for _, a := range t.Acks {
@@ -191,11 +61,9 @@ func (w *writer) token(t *Token) {
 func (r *reader) token() *Token {
 	s := r.stamp()
 	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.u64(), Commit: r.u64(), Stable: r.u64()}
-	for range r.count(MaxMembers, 12) {
-		t.Ring = append(t.Ring, r.member())
-	}
-	for range r.count(MaxMembers, 20) {
-		t.Suspects = append(t.Suspects, Suspect{r.member(), r.u64()})
+	t.Ring = r.members()
+	for range r.count(MaxMembers, 41) {
+		t.Suspects = append(t.Suspects, Suspect{r.member(), r.u64(), r.member(), r.bool(), r.u64()})
 	}
 	for range r.count(MaxMembers, 36) {
 		t.Acks = append(t.Acks, Ack{r.member(), r.u64(), r.u64(), r.u64()})
@@ -236,6 +104,7 @@ func AppendMessage(b []byte, m Message) []byte {
 		w.u64(uint64(m.Epoch))
 		w.bool(m.Probe)
 		w.u64(uint64(m.Age))
+		w.members(m.Silent)
 	case Deny:
 		w.u64(uint64(m.Epoch))
 		w.u64(uint64(m.Promised))
@@ -302,7 +171,7 @@ func (r *reader) body(k kind) Message {
 	case kindCall:
 		return Call{Epoch(r.u64()), r.stamp(), r.u64(), r.bool()}
 	case kindGrant:
-		return Grant{Epoch(r.u64()), r.bool(), r.duration()}
+		return Grant{Epoch(r.u64()), r.bool(), r.duration(), r.members()}
 	case kindDeny:
 		return Deny{Epoch(r.u64()), Epoch(r.u64()), r.stamp(), r.bool()}
 	case kindOut:
@@ -350,9 +219,7 @@ func encodeViewChange(c ViewChange) []byte {
 func ParseViewChange(b []byte) (ViewChange, error) {
 	r := &reader{b: b}
 	c := ViewChange{View: r.view(), Wait: r.duration(), Cold: r.bool(), Kind: CauseKind(r.u8())}
-	for range r.count(MaxMembers, 12) {
-		c.Who = append(c.Who, r.member())
-	}
+	c.Who = r.members()
 	if r.bad || len(r.b) != 0 || len(c.View.Members) == 0 {
 		return ViewChange{}, fmt.Errorf("%w: view change", ErrMalformed)
 	}

@@ -20,7 +20,7 @@ func sampleMessages() []Message {
 	return []Message{
 		&Token{
 			Epoch: e, Seq: 99, Base: 10, Commit: 11, Stable: 10, Ring: []Member{a, b},
-			Suspects: []Suspect{{b, 4}}, Acks: []Ack{{a, 12, 11, 98}}, Rows: []Row{{a, []byte("row")}},
+			Suspects: []Suspect{{b, 4, a, true, 7}}, Acks: []Ack{{a, 12, 11, 98}}, Rows: []Row{{a, []byte("row")}},
 			Ops: []Entry{{From: a, N: 1, Rider: RiderVIP, Data: []byte("op")}, {From: b, N: 7, Rider: RiderViews, Data: change}},
 		},
 		Call{Epoch: e, Copy: Stamp{e, 4}, Settled: 6, Probe: true},

@@ -31,6 +31,8 @@ type Config struct {
 	Links    []Link
 	Peers    []Peer
 	Timing   ring.Timing
+	// Aggressive detection leaves out who does not answer one member.
+	Aggressive bool
 }
 
 // Validate reports all faults at once.

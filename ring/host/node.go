@@ -150,7 +150,7 @@ func (n *Node) begin() error {
 		peers = append(peers, p.ID)
 	}
 	n.m = ring.New(ring.Config{
-		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries,
+		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Aggressive: n.cfg.Aggressive, Disk: rec, Seed: uint64(inc), Tries: n.tries,
 	})
 	n.life.Add(1)
 	return nil

@@ -43,6 +43,7 @@ type Machine struct {
 
 	log       opLog
 	views     []IndexedView // ascending; at least the last settled one and all after it
+	viewOps   uint64        // view changes appended by this member
 	firstAt   map[uint64]Instant
 	freeAt    Instant // of all view changes delivered
 	delivered uint64

@@ -196,7 +196,10 @@ func (m *Machine) toLeaveOut(cur View) (gone []Member, wait time.Duration) {
 
 // appendViewOp puts a view change at the end of the log that I hold.
 func (m *Machine) appendViewOp(c ViewChange) {
-	e := Entry{From: m.me, Rider: RiderViews, N: c.View.Number, Data: encodeViewChange(c)}
+	// A number of its own: a change that was cut and is made again, with the same
+	// content, is another op, and its wait is counted anew by whoever had the first.
+	m.viewOps++
+	e := Entry{From: m.me, Rider: RiderViews, N: m.viewOps, Data: encodeViewChange(c)}
 	m.log.append(e)
 	m.copy.Ops = append(m.copy.Ops, e)
 	index := m.log.last()

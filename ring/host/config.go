@@ -30,7 +30,10 @@ type Config struct {
 	Founders []ring.NodeID
 	Links    []Link
 	Peers    []Peer
-	Timing   ring.Timing
+	// Met are nodes that this one shared a cluster with. If there are any, the
+	// cluster was founded: with an empty disk this node joins and never founds.
+	Met    []ring.NodeID
+	Timing ring.Timing
 }
 
 // Validate reports all faults at once.

@@ -149,8 +149,12 @@ func (n *Node) begin() error {
 	for _, p := range n.cfg.Peers {
 		peers = append(peers, p.ID)
 	}
+	founders := n.cfg.Founders
+	if len(n.cfg.Met) > 0 && rec.Stamp.Epoch == 0 {
+		founders = nil
+	}
 	n.m = ring.New(ring.Config{
-		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries,
+		Me: me, Founders: founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries,
 	})
 	n.life.Add(1)
 	return nil

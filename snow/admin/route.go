@@ -90,6 +90,10 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.vips()
 	case "fault":
 		return c.fault()
+	case "invitations":
+		return c.invitations()
+	case "key":
+		return c.key()
 	}
 	return noSuchPath(raw)
 }

@@ -96,7 +96,7 @@ func (n *node) members(rs host.Status) []admin.Member {
 		}
 		if vm, ok := rs.View.ByID(id); ok && rs.State == "member" {
 			m.Incarnation, m.State, m.ViewSince = uint64(vm.Inc), "up", vm.Since
-			if t.IsDraining(vm.Member) {
+			if t.IsDraining(vm.Member) && !n.known.noVIP(id) {
 				m.State = "draining"
 			}
 			if slices.Contains(rs.Suspects, vm.Member) {

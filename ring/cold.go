@@ -76,6 +76,9 @@ func mayVote(disk, promise, log Epoch) bool {
 // diskQuorum reports whether the ids for which in is true may start from my
 // disk.
 func (m *Machine) diskQuorum(in func(NodeID) bool) bool {
+	if m.forced() {
+		return true
+	}
 	byID := func(w Member) bool { return in(w.ID) }
 	if m.cfg.Disk.Stamp.Epoch != 0 {
 		return quorumOf(inForce(m.views, m.cfg.Disk.Stable), m.cfg.Disk.Stable, byID)
@@ -118,6 +121,9 @@ func (m *Machine) tryCold() {
 		return
 	}
 	gen := max(s.maxGen, d.Stamp.Epoch.Generation(), m.cold.promise.Generation(), m.promised.Generation()) + 1
+	if m.forced() {
+		gen += uint32(m.rng.IntN(forceGap))
+	}
 	m.cold = coldState{promise: MakeEpoch(gen, 1), epoch: MakeEpoch(gen, 1), maker: m.me, amMaker: true, granted: map[NodeID]Member{m.me.ID: m.me}}
 	for _, v := range voters {
 		m.cold.called = append(m.cold.called, v.who)

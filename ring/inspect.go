@@ -28,6 +28,7 @@ type Inspection struct {
 	Suspects  []Member
 	Pending   int // own proposals without an answer
 	Seekers   []Member
+	Search    *Search // nil for a member
 }
 
 // Inspect draws the picture.
@@ -46,6 +47,7 @@ func (m *Machine) Inspect() Inspection {
 	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
 		in.Seekers = append(in.Seekers, m.seek.seekers[id].who)
 	}
+	in.Search = m.search()
 	return in
 }
 

@@ -159,6 +159,8 @@ func (m *Machine) event(ev Event) {
 		m.fetched(ev)
 	case Leave:
 		m.leave()
+	case Bootstrap:
+		m.bootstrap()
 	case SetRow:
 		if len(ev.Data) <= MaxRow {
 			m.row = slices.Clone(ev.Data)

@@ -131,6 +131,9 @@ func size(n int64) string {
 }
 
 type ringCmd struct {
+	Quorum    quorumCmd    `cmd:"" help:"What the ring can lose now, and who may die next."`
+	Bootstrap bootstrapCmd `cmd:"" help:"Start the cluster from one node's disk alone, when the others are gone for good."`
+
 	Events eventsCmd `cmd:"" help:"What changed, when, why, and how long addresses were without a holder."`
 }
 

@@ -124,6 +124,7 @@ func (n *Node) setLease(until ring.Instant) {
 func (n *Node) trace(list []ring.Trace) {
 	for _, t := range list {
 		if t.Kind == ring.TraceMember {
+			n.force = false // it is done, or not needed
 			n.member.Store(true)
 		}
 		n.meter.count(t)

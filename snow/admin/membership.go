@@ -21,6 +21,10 @@ type Membership interface {
 	// ChangeKey changes the cluster key while all runs; without are nodes that are
 	// away and will have to join anew.
 	ChangeKey(ctx context.Context, without []string) (KeyAnswer, error)
+	Quorum() QuorumAnswer
+	// Bootstrap starts the cluster from this node's disk alone; without force it
+	// says what that risks.
+	Bootstrap(ctx context.Context, force bool) error
 }
 
 // InviteOrder is the body of POST /api/v1/invitations.

@@ -94,6 +94,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.invitations()
 	case "key":
 		return c.key()
+	case "ring":
+		return c.ring()
 	}
 	return noSuchPath(raw)
 }

@@ -37,6 +37,7 @@ type LinkFault struct {
 // Ring is the state of this node's ring.
 type Ring struct {
 	State   string `json:"state"`   // member, joining, isolated
+	Reason  string `json:"reason"`  // why it does not act; empty in the primary component
 	Settled bool   `json:"settled"` // the newest view is on a quorum of its disks
 	Members int    `json:"members"` // of the newest view
 	Primary bool   `json:"primary"`

@@ -59,3 +59,19 @@ func (c *Client) ChangeKey(ctx context.Context, without []string) (admin.KeyAnsw
 	}
 	return a, err
 }
+
+// Quorum says what the view can lose, as one node sees it.
+func (c *Client) Quorum(ctx context.Context) (admin.QuorumAnswer, error) {
+	var a admin.QuorumAnswer
+	err := c.call(ctx, request{method: "GET", path: "/api/v1/ring/quorum"}, &a)
+	return a, err
+}
+
+// Bootstrap starts the cluster from a node's disk alone.
+func (c *Client) Bootstrap(ctx context.Context, node string) error {
+	n, err := c.Node(ctx, node)
+	if err != nil {
+		return err
+	}
+	return n.post(ctx, "/api/v1/ring/bootstrap", admin.BootstrapOrder{Force: true}, nil)
+}

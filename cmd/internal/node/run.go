@@ -55,6 +55,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	start("vip", n.manager.Run)
 	start("learn", n.learn)
 	start("roster", n.followRoster)
+	start("states", n.noteStates)
 	start("pools", n.proposePools)
 	start("streams", n.streams.run)
 	start("queue", n.web.RunQueue)

@@ -63,6 +63,7 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 		LeaseLeftMS: rs.LeaseMS, RotationsPS: rs.Meter.RotationsPerS,
 		HopP50US: rs.Meter.HopP50.Microseconds(), HopP99US: rs.Meter.HopP99.Microseconds(), Regeneration: rs.Meter.Regenerations,
 	}
+	r.Reason = n.reason(rs)
 	r.Members = len(rs.View.Members)
 	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
 	r.Settled = len(rs.Views) == 1 && rs.View.Number == rs.Settled
@@ -121,6 +122,15 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	}
 	if list := n.faultList(); len(list) > 0 {
 		add("fault", "%d links of this node are made bad on purpose; 'rainctl fault clear' ends that", len(list))
+	}
+	n.mu.Lock()
+	unlisted, keys := n.unlisted, n.keys
+	n.mu.Unlock()
+	if unlisted != "" {
+		add("roster", "%s", unlisted)
+	}
+	if len(keys) > 1 {
+		add("key", "the cluster key is being changed; if nobody is at it, 'rainctl key change' ends it")
 	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)
@@ -201,9 +211,11 @@ func judge(s admin.Status, rs host.Status, vips []vip.Status, st store.Status) (
 	}
 	switch {
 	case !rs.Primary && s.Ring.State == "joining":
-		return "critical", fmt.Sprintf("%s is joining: it looks for the other nodes and serves what it has.", s.Node)
+		return "critical", fmt.Sprintf("%s is joining: %s. It serves what it has.", s.Node, s.Ring.Reason)
+	case !rs.Primary && s.Ring.State == "isolated":
+		return "critical", fmt.Sprintf("%s is isolated: %s. It holds no virtual IP and takes no writes.", s.Node, s.Ring.Reason)
 	case !rs.Primary:
-		return "critical", fmt.Sprintf("%s is isolated: no quorum in reach. It holds no virtual IP and takes no writes.", s.Node)
+		return "critical", fmt.Sprintf("%s waits for the token. It holds no virtual IP and takes no writes.", s.Node)
 	case st.Disk == "failed" || st.Disk == "full" || rs.DiskErr != "":
 		return "critical", fmt.Sprintf("The disk of %s is %s: it takes no writes.", s.Node, st.Disk)
 	case len(unheld) > 0:

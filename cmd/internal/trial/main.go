@@ -19,6 +19,9 @@
 //	trial emptied [-size 256]                  a node's disk emptied under load
 //	trial streams [-n 20] [-size 1024]         memory of a node that streams large objects
 //	trial churn   [-kills 20]                  gets of striped objects while nodes come and go
+//	trial rolling [-n 1] [-rate 1000]          each node stopped and started, under load
+//	trial cold    [-n 100] [-span 2m]          all nodes killed at once amid puts, and started
+//	trial grow    [-n 6] [-rate 1000]          rainctl init, invite, join to n nodes, leave to one, under load
 //
 // Sizes are in MiB. The clusters' disks are in $TMPDIR: /dev/shm leaves the disk
 // out of it.
@@ -31,6 +34,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -47,9 +51,10 @@ func run(ctx context.Context, args []string) error {
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
 		"objects": objects, "frozen": frozen, "emptied": emptied, "streams": streams, "churn": churn,
 		"effects": effects, "register": register, "queue": requests, "busy": busy,
+		"rolling": rolling, "cold": cold,
 	}
-	if len(args) == 0 || trials[args[0]] == nil {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, objects, frozen, emptied, streams or churn")
+	if len(args) == 0 || trials[args[0]] == nil && args[0] != "grow" {
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, objects, frozen, emptied, streams, churn, rolling, cold or grow")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -62,9 +67,14 @@ func run(ctx context.Context, args []string) error {
 	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
 	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
+	fs.IntVar(&o.rate, "rate", 1000, "requests a second")
+	fs.DurationVar(&o.span, "span", 0, "most time of cold; 0: no limit")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
+	}
+	if args[0] == "grow" {
+		return grow(ctx, o) // it makes its own nodes
 	}
 	c, err := startCluster(ctx, o)
 	if err != nil {
@@ -80,6 +90,8 @@ type options struct {
 	seed                  uint64
 	size                  int64
 	json                  bool
+	rate                  int
+	span                  time.Duration
 }
 
 // sizeOr is the size of objects in MiB.

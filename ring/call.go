@@ -15,6 +15,7 @@ type call struct {
 	refs     map[uint64]Member
 	grants   []grant
 	failed   []Member // the transport could not reach them
+	waited   bool     // its deadline was moved once, for the witness
 	before   Epoch    // promised before this call, and to whom
 	beforeTo Member
 }
@@ -36,6 +37,9 @@ func (m *Machine) callTimers() {
 	case m.holding || m.over():
 	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
 		m.make()
+	case c.active && m.now >= c.deadline && !c.waited && m.askWitness(m.force(), c.granted):
+		c.waited = true
+		c.deadline = m.now.Add(m.askEvery())
 	case c.active && m.now >= c.deadline:
 		m.abandon()
 		m.backOff()
@@ -165,7 +169,10 @@ func (m *Machine) callSendDone(ev SendDone) {
 // gone, else after a short grace.
 func (m *Machine) tryQuorum() {
 	c := &m.call
-	if !quorumOf(m.force(), m.tokStable(), c.granted) {
+	if !m.quorumOf(m.force(), m.tokStable(), c.granted) {
+		if m.allAnswered() {
+			m.askWitness(m.force(), c.granted)
+		}
 		return
 	}
 	if c.probe {
@@ -188,6 +195,16 @@ func (m *Machine) tryQuorum() {
 	} else if c.graceAt == 0 {
 		c.graceAt = m.now.Add(min(m.t.IdleRotation/2, maxGrace))
 	}
+}
+
+// allAnswered reports whether nobody else can grant my call any more.
+func (m *Machine) allAnswered() bool {
+	for _, who := range membersOf(m.force()) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxGrace is how long a caller with a quorum waits for the rest. All were asked

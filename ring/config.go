@@ -67,6 +67,8 @@ type Config struct {
 	// only other disks have is lost, and if others still act there are two clusters.
 	// A primary or a better disk in reach goes before.
 	Force bool
+	// Policy must be the same on all nodes; one with another is not let in.
+	Policy Policy
 	// TraceHops adds a Trace for each accept and pass; for golden files.
 	TraceHops bool
 }

@@ -28,7 +28,8 @@ type Inspection struct {
 	Suspects  []Member
 	Pending   int // own proposals without an answer
 	Seekers   []Member
-	Search    *Search // nil for a member
+	Search    *Search  // nil for a member
+	Ties      []Member // of Views: whose half counts; zero: nobody's
 }
 
 // Inspect draws the picture.
@@ -48,6 +49,9 @@ func (m *Machine) Inspect() Inspection {
 		in.Seekers = append(in.Seekers, m.seek.seekers[id].who)
 	}
 	in.Search = m.search()
+	for _, v := range in.Views {
+		in.Ties = append(in.Ties, m.tie(v.View))
+	}
 	return in
 }
 

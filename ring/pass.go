@@ -89,7 +89,7 @@ func (m *Machine) passToMyself() {
 		return
 	}
 	alone := func(who Member) bool { return who == m.me }
-	if !quorumOf(m.force(), t.Stable, alone) {
+	if !m.quorumOf(m.force(), t.Stable, alone) {
 		// Everybody else is suspected: this token can do nothing more.
 		m.holding = false
 		m.starveAt = m.now
@@ -170,7 +170,7 @@ func (m *Machine) appendView() {
 			gone = append(gone, s.Member)
 		}
 	}
-	if !cur.Quorum(func(w Member) bool { return !slices.Contains(gone, w) }) {
+	if !cur.QuorumWith(func(w Member) bool { return !slices.Contains(gone, w) }, m.tie(cur)) {
 		gone = nil // the rest could never settle it
 	}
 	joining := m.readyJoiners()

@@ -80,7 +80,7 @@ func (c *Cluster) start(n *node) {
 	}
 	c.seat(n)
 	n.m = ring.New(ring.Config{
-		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, Force: n.force, TraceHops: c.trace != nil || c.onTrace != nil,
+		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, Force: n.force, Policy: c.policy(), TraceHops: c.trace != nil || c.onTrace != nil,
 	})
 	c.tracef(n.i, "start as %s, disk %s to %d", c.name(n.me), rec.Stamp, last(&rec))
 	c.step(n, ring.Start{})
@@ -220,6 +220,9 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 		n.fetch++
 		c.tracef(n.i, "fetch from %s", c.name(*eff.Fetch))
 		c.push(event{at: c.now + c.latency()*2, kind: evFetch, node: n.i, life: n.life, num: n.fetch, pkt: &packet{to: *eff.Fetch}})
+	}
+	if eff.Ask != nil {
+		c.askWitness(n, *eff.Ask)
 	}
 	if eff.Left {
 		c.tracef(n.i, "left")

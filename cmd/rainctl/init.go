@@ -26,6 +26,7 @@ type initCmd struct {
 	AdminAt string   `name:"admin-listen" placeholder:"IP:PORT" help:"Where rainctl asks. Default: the first interface, port 8081."`
 	VIP     []string `name:"vip" placeholder:"IP/LEN" help:"Virtual addresses that the cluster keeps up."`
 	Iface   string   `name:"interface" help:"The interface that gets them. Default: the one in their network."`
+	Witness string   `placeholder:"IP:PORT" help:"Where 'snow witness' listens, on a third box: then either of two nodes may die."`
 	Preset  string   `default:"lan" help:"The ring's times: fast, lan, laptop, wan."`
 }
 
@@ -45,6 +46,9 @@ func (c *initCmd) Run(a *app) error {
 	f := conf.Default()
 	f.Node.Name, f.Node.ID = c.Node, id
 	f.Cluster.Name, f.Cluster.Preset, f.Cluster.Founders = c.Name, c.Preset, []ring.NodeID{id}
+	if c.Witness != "" {
+		f.Cluster.Policy, f.Cluster.Witness = "witness", c.Witness
+	}
 	if f.Links, err = ownLinks(c.Listen, nil); err != nil {
 		return err
 	}

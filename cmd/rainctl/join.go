@@ -133,6 +133,7 @@ func (c *joinCmd) file(a invite.Answer, links []conf.Link) (*conf.File, error) {
 		return nil, bad("an id", err)
 	}
 	f.Cluster.Name, f.Cluster.Preset, f.Cluster.Detection, f.Cluster.Policy, f.Cluster.Relay = a.Cluster, a.Preset, a.Detection, a.Policy, a.Relay
+	f.Cluster.Witness = a.Witness
 	for _, s := range a.Founders {
 		id, err := ring.ParseNodeID(s)
 		if err != nil {

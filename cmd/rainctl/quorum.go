@@ -34,7 +34,11 @@ func showQuorum(w io.Writer, v admin.QuorumAnswer) {
 	if !v.Settled {
 		settled = "not settled yet"
 	}
-	fmt.Fprintf(w, "view %d as %s sees it, %s; policy %s; %d of %d are a quorum, exactly half with %s\n\n", v.View, safe(v.Node), settled, safe(v.Policy), v.Need, len(v.Members), safe(v.Distinguished))
+	with := safe(v.Distinguished)
+	if with == "" {
+		with = "whom the witness will name"
+	}
+	fmt.Fprintf(w, "view %d as %s sees it, %s; policy %s; %d of %d are a quorum, exactly half with %s\n\n", v.View, safe(v.Node), settled, safe(v.Policy), v.Need, len(v.Members), with)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tSTATE\tIN SINCE VIEW\tMAY DIE NOW\tTHEN MAY DIE")
 	for _, m := range v.Members {

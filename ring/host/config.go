@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -34,6 +35,9 @@ type Config struct {
 	// cluster was founded: with an empty disk this node joins and never founds.
 	Met    []ring.NodeID
 	Timing ring.Timing
+	Policy ring.Policy
+	// Witness asks the witness of policy witness; nil: there is none.
+	Witness func(ctx context.Context, q ring.WitnessAsk) (ring.NodeID, error)
 }
 
 // Validate reports all faults at once.

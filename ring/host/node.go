@@ -61,9 +61,10 @@ type Node struct {
 
 	// With the turn only; see mailbox.
 	m        *ring.Machine
-	gone     bool          // has left the ring
-	force    bool          // an operator's order: this disk alone may vote
-	life     atomic.Uint64 // counts machines; written with the turn only
+	gone     bool           // has left the ring
+	force    bool           // an operator's order: this disk alone may vote
+	asking   sync.WaitGroup // questions to the witness
+	life     atomic.Uint64  // counts machines; written with the turn only
 	writer   *writer
 	row      []byte
 	since    map[ring.NodeID]time.Time // when an id came into the view or left it
@@ -155,7 +156,7 @@ func (n *Node) begin() error {
 		founders = nil
 	}
 	n.m = ring.New(ring.Config{
-		Me: me, Founders: founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries, Force: n.force,
+		Me: me, Founders: founders, Peers: peers, Timing: n.cfg.Timing, Disk: rec, Seed: uint64(inc), Tries: n.tries, Force: n.force, Policy: n.cfg.Policy,
 	})
 	n.life.Add(1)
 	return nil

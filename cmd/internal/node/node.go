@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rain/cmd/internal/cli"
+	"rain/cmd/internal/witness"
 	"rain/conf"
 	"rain/ring"
 	"rain/ring/host"
@@ -65,6 +67,8 @@ type node struct {
 	placed   map[ring.NodeID][]netip.AddrPort // what the layers below were told
 	unlisted string                           // why the roster does not take this node
 	keys     []conf.Secret                    // the first seals
+
+	witnessAway atomic.Pointer[string] // why it does not answer; nil: it does, or there is none
 }
 
 // Run runs the node that file describes until ctx ends; then it hands over what
@@ -121,8 +125,8 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 
 // unsupported refuses what the file may say and this version does not have.
 func unsupported(file *conf.File) error {
-	if p := file.Cluster.Policy; p != "dynamic" {
-		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\"", "cluster.policy: %q is not in this version; only \"dynamic\" is", p)
+	if p := file.Cluster.Policy; p == "any" {
+		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\" or \"witness\"", "cluster.policy: %q is not in this version", p)
 	}
 	return nil
 }
@@ -153,6 +157,9 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	}
 	for _, p := range n.peers() {
 		hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
+	}
+	if n.file.Cluster.Policy == "witness" {
+		hc.Policy, hc.Witness = ring.PolicyWitness, n.askWitness
 	}
 	if len(n.file.Cluster.Founders) == 1 {
 		hc.Met = n.book.met() // else the founders' majority speaks for itself
@@ -212,6 +219,9 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	n.known.services.attach(server)
 	server.Handle(host.SnapshotService, n.host.ServeSnapshot)
 	server.Handle(keyService, n.serveKeys)
+	if w := n.file.Cluster.WitnessAddr(); w.IsValid() {
+		n.client.SetPeer(witness.ID, []netip.AddrPort{w})
+	}
 	n.fetchKeys(ctx)
 	if err := n.refuseTwin(ctx); err != nil {
 		return func() { n.client.Close(); server.Close() }, err

@@ -29,13 +29,16 @@ func (m membership) Quorum() admin.QuorumAnswer {
 	a.MayDie = mayDie(rs.Views, alive)
 	a.Need = len(newest.Members)/2 + 1
 	d := newest.Distinguished()
+	if i := len(rs.Views) - 1; n.file.Cluster.Policy == "witness" && i < len(rs.Ties) {
+		d = rs.Ties[i] // nobody, before the witness has named one
+	}
 	a.Distinguished = n.known.name(d.ID)
 	for _, v := range newest.Members {
 		q := admin.QuorumMember{Name: n.known.name(v.ID), ID: v.ID.String(), State: "up", Since: v.Since, Distinguished: v.Member == d, Then: []string{}}
 		if !alive(v.Member) {
 			q.State = "down"
 		}
-		q.MayDie = rs.Primary && alive(v.Member) && survives(rs.Views, func(w ring.Member) bool { return alive(w) && w != v.Member })
+		q.MayDie = rs.Primary && alive(v.Member) && n.survives(rs, func(w ring.Member) bool { return alive(w) && w != v.Member })
 		if q.MayDie {
 			q.Then = n.thenMayDie(newest, v.Member, alive)
 		}
@@ -56,7 +59,18 @@ func (n *node) thenMayDie(v ring.View, first ring.Member, alive func(ring.Member
 	}
 	out := []string{}
 	for _, m := range rest.Members {
-		if rest.Quorum(func(w ring.Member) bool { return w != m.Member }) {
+		// The witness, if it is there, will name who is left.
+		asked := n.file.Cluster.Policy == "witness" && n.witnessAway.Load() == nil && len(rest.Members) > 1
+		tie := rest.Distinguished()
+		if n.file.Cluster.Policy == "witness" {
+			tie = ring.Member{}
+		}
+		if asked && m.Member == rest.Members[0].Member {
+			tie = rest.Members[1].Member
+		} else if asked {
+			tie = rest.Members[0].Member
+		}
+		if rest.QuorumWith(func(w ring.Member) bool { return w != m.Member }, tie) {
 			out = append(out, n.known.name(m.ID))
 		}
 	}
@@ -78,6 +92,8 @@ func quorumText(a admin.QuorumAnswer) string {
 		return "This node is not in the primary component: " + a.Reason + "."
 	case len(a.Members) == 1:
 		return "One node: it is the whole cluster. If it dies, all stops until it is started again."
+	case len(may) == 0 && a.Policy == "witness":
+		return "No node may die now. Look whether the witness is there, or bring nodes back."
 	case len(may) == 0:
 		return "No node may die now. Wait until the view has settled, or bring nodes back."
 	case len(not) > 0:
@@ -126,7 +142,13 @@ func (n *node) isolation(rs host.Status) string {
 	if len(away) > 0 {
 		text += ", not " + strings.Join(away, ", ")
 	}
-	if size > 0 && size%2 == 0 && len(here) == size/2 {
+	switch {
+	case size == 0 || size%2 != 0 || len(here) != size/2:
+	case n.witnessAway.Load() != nil:
+		text += "; exactly half counts only if the witness names one of it, and it does not answer"
+	case n.file.Cluster.Policy == "witness":
+		text += "; exactly half counts only if the witness named one of it"
+	default:
 		text += fmt.Sprintf("; exactly half counts only with %s", n.known.name(rs.Views[len(rs.Views)-1].View.Distinguished().ID))
 	}
 	return text

@@ -56,6 +56,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	start("learn", n.learn)
 	start("roster", n.followRoster)
 	start("states", n.noteStates)
+	start("witness", n.watchWitness)
 	start("pools", n.proposePools)
 	start("streams", n.streams.run)
 	start("queue", n.web.RunQueue)

@@ -66,6 +66,9 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 	r.Reason = n.reason(rs)
 	r.Members = len(rs.View.Members)
 	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
+	if i := len(rs.Views) - 1; n.file.Cluster.Policy == "witness" && i >= 0 && i < len(rs.Ties) {
+		r.Distinguished = n.known.name(rs.Ties[i].ID) // "": the witness has named nobody
+	}
 	r.Settled = len(rs.Views) == 1 && rs.View.Number == rs.Settled
 	switch {
 	case rs.State == "member" && n.isolated():
@@ -132,6 +135,9 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	if len(keys) > 1 {
 		add("key", "the cluster key is being changed; if nobody is at it, 'rainctl key change' ends it")
 	}
+	if away := n.witnessAway.Load(); away != nil {
+		add("witness", "the witness is away: while it is, no exact half of the view can go on: %s", *away)
+	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)
 	}
@@ -152,7 +158,7 @@ func (n *node) tolerance(rs host.Status) admin.Tolerance {
 		return t
 	}
 	for _, m := range rs.View.Members {
-		if alive(m.Member) && survives(rs.Views, func(w ring.Member) bool { return alive(w) && w != m.Member }) && (!known || data > 0) {
+		if alive(m.Member) && n.survives(rs, func(w ring.Member) bool { return alive(w) && w != m.Member }) && (!known || data > 0) {
 			t.SafeToLose = append(t.SafeToLose, n.known.name(m.ID))
 		}
 	}
@@ -161,16 +167,13 @@ func (n *node) tolerance(rs host.Status) admin.Tolerance {
 
 // survives reports whether those for which in is true are a quorum of all views
 // in force.
-func survives(views []ring.IndexedView, in func(ring.Member) bool) bool {
-	if len(views) == 0 {
-		return false
-	}
-	for _, v := range views {
-		if !v.View.Quorum(in) {
+func (n *node) survives(rs host.Status, in func(ring.Member) bool) bool {
+	for i := range rs.Views {
+		if !n.quorum(rs, i, in) {
 			return false
 		}
 	}
-	return true
+	return len(rs.Views) > 0
 }
 
 // mayDie is how many members, whichever they are, may die at once with a quorum

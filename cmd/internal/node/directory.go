@@ -26,6 +26,7 @@ type row struct {
 	Admin string           `json:"a,omitempty"` // URL
 	Links []netip.AddrPort `json:"l,omitempty"`
 	NoVIP bool             `json:"v,omitempty"` // it holds no virtual IPs by its file
+	Max   int              `json:"m,omitempty"` // the highest version that it speaks
 }
 
 func newDirectory(f *conf.File) *directory {
@@ -38,7 +39,7 @@ func newDirectory(f *conf.File) *directory {
 }
 
 func myRow(f *conf.File) row {
-	r := row{Name: f.Node.Name}
+	r := row{Name: f.Node.Name, Max: maxVersion}
 	for _, l := range f.Links {
 		r.Links = append(r.Links, l.Listen)
 	}
@@ -122,10 +123,15 @@ func (d *directory) ids() []ring.NodeID {
 	return out
 }
 
+func parseRow(data []byte) (r row, ok bool) {
+	err := json.Unmarshal(data, &r)
+	return r, err == nil
+}
+
 // learn takes over what a member's row says; it reports its links.
 func (d *directory) learn(id ring.NodeID, data []byte) (links []netip.AddrPort) {
-	var r row
-	if err := json.Unmarshal(data, &r); err != nil {
+	r, ok := parseRow(data)
+	if !ok {
 		return nil // of another version: names are for people only
 	}
 	d.mu.Lock()

@@ -231,6 +231,9 @@ func (e *rosterError) Error() string { return e.Text }
 
 // proposeRoster has an op applied, on a quorum's disks and by all members.
 func (n *node) proposeRoster(ctx context.Context, op roster.Op) (roster.Result, error) {
+	if err := n.needVersion(versionRoster); err != nil {
+		return roster.Result{}, err
+	}
 	raw, err := n.host.Propose(ctx, ring.RiderRoster, op.Append(nil), host.Opt{Durable: true, All: true})
 	if err != nil {
 		return roster.Result{}, err

@@ -64,6 +64,8 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 		HopP50US: rs.Meter.HopP50.Microseconds(), HopP99US: rs.Meter.HopP99.Microseconds(), Regeneration: rs.Meter.Regenerations,
 	}
 	r.Reason = n.reason(rs)
+	r.MaxVersion = maxVersion
+	r.Version, _ = n.spoken()
 	r.Members = len(rs.View.Members)
 	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
 	if i := len(rs.Views) - 1; n.file.Cluster.Policy == "witness" && i >= 0 && i < len(rs.Ties) {
@@ -129,6 +131,9 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	n.mu.Lock()
 	unlisted, keys := n.unlisted, n.keys
 	n.mu.Unlock()
+	if err := n.needVersion(maxVersion); err != nil && rs.Primary {
+		add("version", "%v", err)
+	}
 	if unlisted != "" {
 		add("roster", "%s", unlisted)
 	}

@@ -284,7 +284,7 @@ func TestDiff(t *testing.T) {
 	changed.Cluster.Key = Secret("new")
 	got := Diff(old, changed)
 	want := []Change{
-		{"cluster.key_file (content)", "(none)", "(secret)", true},
+		{"cluster.key_file (content)", "(none)", "(secret)", false},
 		{"link[0].listen", "127.0.0.1:7400", "127.0.0.1:7401", true},
 		{"log.level", "info", "debug", false},
 		{"store.rebuild_after", time.Hour.String(), (2 * time.Hour).String(), true},

@@ -86,6 +86,10 @@ type Cluster struct {
 	// majority of the view, tie-break by member), witness, any.
 	Policy string `toml:"policy" allow:"dynamic|witness|any"`
 
+	// Witness is where the witness listens (TCP), with policy witness: see
+	// "snow witness --help". Run it on a box that is no node.
+	Witness string `toml:"witness"` // IP:PORT; default "": none
+
 	// Relay has this node carry messages between two others that do not reach
 	// each other, and use others likewise: over one hop, sealed end to end, so
 	// that a failure between two nodes leaves nobody out. Default true.
@@ -174,6 +178,15 @@ type Pool struct {
 // Code is an erasure code: an object is kept in N parts, any K give it back.
 // The zero value chooses by the number of nodes ("auto").
 type Code struct{ N, K int }
+
+// WitnessAddr is where the witness listens; not valid: there is none.
+func (c Cluster) WitnessAddr() netip.AddrPort {
+	a, err := parseAddrPort(c.Witness)
+	if err != nil {
+		return netip.AddrPort{} // the file was checked: it is empty
+	}
+	return a
+}
 
 func (c Code) String() string {
 	if c == (Code{}) {

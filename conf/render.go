@@ -28,6 +28,7 @@ func Render(f *File) []byte {
 	line("\n[cluster]\nname = %q\nkey_file = %q\npreset = %q", f.Cluster.Name, f.Cluster.KeyFile, f.Cluster.Preset)
 	diff(f.Cluster.Detection != d.Cluster.Detection, "detection = %q", f.Cluster.Detection)
 	diff(f.Cluster.Policy != d.Cluster.Policy, "policy = %q", f.Cluster.Policy)
+	diff(f.Cluster.Witness != "", "witness = %q", f.Cluster.Witness)
 	diff(!f.Cluster.Relay, "relay = false")
 	line("founders = %s", list(f.Cluster.Founders, ring.NodeID.String))
 	line("\n# The interfaces that the nodes meet on: UDP for the token, TCP for bulk.")

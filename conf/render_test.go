@@ -18,7 +18,7 @@ func TestRenderIsParsedBack(t *testing.T) {
 	full.Node = Node{Name: "n4", ID: 0x00010004, Data: "data", DrainTimeout: 3 * time.Second}
 	full.Cluster = Cluster{
 		Name: "office", KeyFile: "cluster.key", Preset: "laptop", Detection: "conservative", Policy: "witness",
-		Founders: []ring.NodeID{0x00010001, 0x00010002},
+		Founders: []ring.NodeID{0x00010001, 0x00010002}, Witness: "10.0.0.9:7401",
 	}
 	full.Links = []Link{{"a", netip.MustParseAddrPort("10.0.0.4:7400")}, {"b", netip.MustParseAddrPort("[fd00::4]:7400")}}
 	for i, n := range []string{"n1", "n2"} {

@@ -47,6 +47,7 @@ func (b *binder) validate(f *File) {
 	b.links(f)
 	b.peers(f)
 	b.founders(f)
+	b.witness(f)
 	if len(f.Web.Listen) > maxListen {
 		b.fault("web.listen", fmt.Sprintf("at most %d", maxListen), "%d addresses", len(f.Web.Listen))
 	}
@@ -153,6 +154,21 @@ func (b *binder) founders(f *File) {
 		if !known && !b.bad("peer") && !b.bad("node.id") {
 			b.fault(at, "write a [[peer]] for each founder but this node", "no [[peer]] has the id %s", id)
 		}
+	}
+}
+
+// witness goes with its policy.
+func (b *binder) witness(f *File) {
+	if b.bad("cluster.witness") || b.bad("cluster.policy") {
+		return
+	}
+	switch has := f.Cluster.Witness != ""; {
+	case has && !f.Cluster.WitnessAddr().IsValid():
+		b.fault("cluster.witness", `an IP address and a port, such as "10.0.0.9:7401"`, "%q is not allowed", f.Cluster.Witness)
+	case f.Cluster.Policy == "witness" && !has:
+		b.fault("cluster.witness", `the address of a box that runs 'snow witness', such as "10.0.0.9:7401"`, `missing, and policy "witness" needs it`)
+	case f.Cluster.Policy != "witness" && has:
+		b.fault("cluster.witness", `policy = "witness", or no witness`, "is of no use with policy %q", f.Cluster.Policy)
 	}
 }
 

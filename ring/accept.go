@@ -229,7 +229,7 @@ func (m *Machine) highest(t *Token, floor uint64, of func(Ack) uint64) uint64 {
 	best := floor
 	for _, a := range t.Acks {
 		n := of(a)
-		if n > best && quorumOf(force, t.Stable, func(who Member) bool { return of(ackValue(t, who)) >= n }) {
+		if n > best && m.quorumOf(force, t.Stable, func(who Member) bool { return of(ackValue(t, who)) >= n }) {
 			best = n
 		}
 	}
@@ -316,7 +316,7 @@ func (m *Machine) confirmLease() {
 		return
 	}
 	seen := func(who Member) bool { return ackValue(t, who).Seen > m.passed.Seq }
-	if quorumOf(m.force(), t.Stable, seen) {
+	if m.quorumOf(m.force(), t.Stable, seen) {
 		m.lease = max(m.lease, m.passedAt.Add(m.t.Lease))
 		m.lastLease, m.isolated = m.now, false
 	}

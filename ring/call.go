@@ -15,6 +15,7 @@ type call struct {
 	refs     map[uint64]Member
 	grants   []grant
 	failed   []Member // the transport could not reach them
+	waited   bool     // its deadline was moved once, for the witness
 	before   Epoch    // promised before this call, and to whom
 	beforeTo Member
 }
@@ -45,6 +46,9 @@ func (m *Machine) callTimers() {
 	case m.holding || m.over():
 	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
 		m.callNext()
+	case c.active && m.now >= c.deadline && !c.waited && m.askWitness(m.force(), c.granted):
+		c.waited = true
+		c.deadline = m.now.Add(m.askEvery())
 	case c.active && m.now >= c.deadline:
 		m.abandon()
 		m.backOff()
@@ -193,7 +197,10 @@ func (m *Machine) callSendDone(ev SendDone) {
 // verdict on the silent ones, a call a short grace.
 func (m *Machine) tryQuorum() {
 	c := &m.call
-	if !quorumOf(m.force(), m.tokStable(), c.granted) {
+	if !m.quorumOf(m.force(), m.tokStable(), c.granted) {
+		if m.allAnswered() {
+			m.askWitness(m.force(), c.granted)
+		}
 		return
 	}
 	silent := false
@@ -226,6 +233,16 @@ func (m *Machine) callNext() {
 		m.call.failed = append(m.call.failed, failed...)
 		m.tryQuorum()
 	}
+}
+
+// allAnswered reports whether nobody else can grant my call any more.
+func (m *Machine) allAnswered() bool {
+	for _, who := range membersOf(m.force()) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxGrace is how long a caller with a quorum waits for the rest. All were asked

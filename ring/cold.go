@@ -55,7 +55,7 @@ func (m *Machine) voters() []seeker {
 	empty := m.cfg.Disk.Stamp.Epoch == 0
 	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
 		s := m.seek.seekers[id]
-		if m.now.Sub(s.at) > 3*m.seekEvery() || s.seek.Generation != 0 || s.seek.Lease != m.t.Lease {
+		if m.now.Sub(s.at) > 3*m.seekEvery() || s.seek.Generation != 0 || s.seek.Lease != m.terms() {
 			continue
 		}
 		if empty && slices.Contains(m.cfg.Founders, id) || !empty && mayVote(s.seek.DiskEpoch, s.seek.Promise, m.cfg.Disk.Stamp.Epoch) {
@@ -76,9 +76,12 @@ func mayVote(disk, promise, log Epoch) bool {
 // diskQuorum reports whether the ids for which in is true may start from my
 // disk.
 func (m *Machine) diskQuorum(in func(NodeID) bool) bool {
+	if m.forced() {
+		return true
+	}
 	byID := func(w Member) bool { return in(w.ID) }
 	if m.cfg.Disk.Stamp.Epoch != 0 {
-		return quorumOf(inForce(m.views, m.cfg.Disk.Stable), m.cfg.Disk.Stable, byID)
+		return m.quorumOf(inForce(m.views, m.cfg.Disk.Stable), m.cfg.Disk.Stable, byID)
 	}
 	n := 0
 	for _, id := range m.cfg.Founders {
@@ -114,10 +117,19 @@ func (m *Machine) tryCold() {
 		}
 	}
 	all := empty && !slices.ContainsFunc(m.cfg.Founders, func(id NodeID) bool { return !here[id] })
-	if waited < m.patience() && !all || !m.diskQuorum(func(id NodeID) bool { return here[id] }) {
+	if waited < m.patience() && !all {
+		return
+	}
+	if !m.diskQuorum(func(id NodeID) bool { return here[id] }) {
+		if !empty {
+			m.askWitness(inForce(m.views, d.Stable), func(w Member) bool { return here[w.ID] })
+		}
 		return
 	}
 	gen := max(s.maxGen, d.Stamp.Epoch.Generation(), m.cold.promise.Generation(), m.promised.Generation()) + 1
+	if m.forced() {
+		gen += uint32(m.rng.IntN(forceGap))
+	}
 	m.cold = coldState{promise: MakeEpoch(gen, 1), epoch: MakeEpoch(gen, 1), maker: m.me, amMaker: true, granted: map[NodeID]Member{m.me.ID: m.me}}
 	for _, v := range voters {
 		m.cold.called = append(m.cold.called, v.who)

@@ -66,6 +66,12 @@ type Config struct {
 	Disk       Disk
 	Seed       uint64 // of the machine's own chance (back-off)
 	Tries      int    // of the Effects that ended the life before; 0: this process's first
+	// Force lets this disk alone vote in a cold start, by an operator's order. What
+	// only other disks have is lost, and if others still act there are two clusters.
+	// A primary or a better disk in reach goes before.
+	Force bool
+	// Policy must be the same on all nodes; one with another is not let in.
+	Policy Policy
 	// TraceHops adds a Trace for each accept and pass; for golden files.
 	TraceHops bool
 }

@@ -88,6 +88,8 @@ type Effects struct {
 	// Fetch, if not nil: get a snapshot from this member by the bulk path,
 	// then Step(Fetched). A newer Fetch replaces an older one.
 	Fetch *Member
+	// Ask the witness, if not nil, then Step(WitnessSaid), if it answers.
+	Ask *WitnessAsk
 	// Left: the machine has left the ring; stop it.
 	Left bool
 	// Restart: this machine is at its end. The shell drops it and what it has

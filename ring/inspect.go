@@ -28,6 +28,8 @@ type Inspection struct {
 	Suspects  []Member
 	Pending   int // own proposals without an answer
 	Seekers   []Member
+	Search    *Search  // nil for a member
+	Ties      []Member // of Views: whose half counts; zero: nobody's
 }
 
 // Inspect draws the picture.
@@ -45,6 +47,10 @@ func (m *Machine) Inspect() Inspection {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
 		in.Seekers = append(in.Seekers, m.seek.seekers[id].who)
+	}
+	in.Search = m.search()
+	for _, v := range in.Views {
+		in.Ties = append(in.Ties, m.tie(v.View))
 	}
 	return in
 }

@@ -109,7 +109,7 @@ const fetchTimeout = 60 * time.Second
 
 func (m *Machine) seekMessage() Seek {
 	d := m.cfg.Disk
-	msg := Seek{DiskEpoch: d.Stamp.Epoch, DiskLast: m.diskLast(), Promise: m.cold.promise, Founder: slices.Contains(m.cfg.Founders, m.me.ID), Lease: m.t.Lease}
+	msg := Seek{DiskEpoch: d.Stamp.Epoch, DiskLast: m.diskLast(), Promise: m.cold.promise, Founder: slices.Contains(m.cfg.Founders, m.me.ID), Lease: m.terms()}
 	if m.seek.adopted || m.cold.adopted {
 		msg.Generation, msg.Index = m.copyStamp.Epoch.Generation(), m.delivered
 	}
@@ -163,7 +163,7 @@ func (m *Machine) meetJoiner(from Member, s Seek) {
 		switch {
 		case !ok:
 		case old.Inc > from.Inc:
-			m.send(from, Welcome{Copy: m.copyStamp, View: v.View.Number, Lease: m.t.Lease, Above: old.Inc})
+			m.send(from, Welcome{Copy: m.copyStamp, View: v.View.Number, Lease: m.terms(), Above: old.Inc})
 			return
 		case old.Inc == from.Inc:
 			return // let in already; the token is on its way
@@ -178,8 +178,8 @@ func (m *Machine) meetJoiner(from Member, s Seek) {
 	if m.now >= m.lease || !m.newest().View.Has(m.me) {
 		return // not for sure in the primary: say nothing
 	}
-	if s.Generation == 0 || s.Generation != m.copyStamp.Epoch.Generation() || s.Lease != m.t.Lease {
-		m.send(from, Welcome{Copy: m.copyStamp, View: m.newest().View.Number, Lease: m.t.Lease})
+	if s.Generation == 0 || s.Generation != m.copyStamp.Epoch.Generation() || s.Lease != m.terms() {
+		m.send(from, Welcome{Copy: m.copyStamp, View: m.newest().View.Number, Lease: m.terms()})
 		return
 	}
 	if len(m.joiners) < maxSeekers {
@@ -204,7 +204,7 @@ func (m *Machine) readyJoiners() []Member {
 		case m.now.Sub(j.at) > max(4*m.t.StarveTimeout, 3*m.seekEvery()) || known && old.Inc >= j.who.Inc:
 			delete(m.joiners, id)
 		case j.index < m.log.base || j.index > m.log.last() || m.bytesFrom(j.index) > maxOpsBytes/2:
-			m.send(j.who, Welcome{Copy: m.copyStamp, View: cur.Number, Lease: m.t.Lease}) // fetch anew
+			m.send(j.who, Welcome{Copy: m.copyStamp, View: cur.Number, Lease: m.terms()}) // fetch anew
 			delete(m.joiners, id)
 		case !known && (fresh >= len(cur.Members) || len(cur.Members)+fresh >= MaxMembers/2):
 		default:
@@ -242,9 +242,13 @@ func (m *Machine) lowerBase(joining []Member) {
 func (m *Machine) onWelcome(from Member, w Welcome) {
 	s := &m.seek
 	switch {
-	case w.Lease != m.t.Lease:
+	case w.Lease != m.terms():
 		// With two leases in one ring "its lease is over by now" would be false.
-		m.trace(Trace{Kind: TraceOtherLease, Peer: from, Num: int64(w.Lease), Text: fmt.Sprintf("this node's lease is %v, the cluster's %v: set the cluster's preset in this node's file", m.t.Lease, w.Lease)})
+		text := fmt.Sprintf("this node's lease is %v, the cluster's %v: set the cluster's preset in this node's file", m.t.Lease, w.Lease.Truncate(time.Microsecond))
+		if w.Lease.Truncate(time.Microsecond) == m.t.Lease {
+			text = "this node's policy differs from the cluster's: set the cluster's policy in this node's file"
+		}
+		m.trace(Trace{Kind: TraceOtherLease, Peer: from, Num: int64(w.Lease), Text: text})
 	case w.Above != 0 && w.Above >= m.me.Inc && m.state != member:
 		m.eff.AboveInc = w.Above
 		m.restart("incarnation known already")

@@ -83,20 +83,20 @@ func inForce(views []IndexedView, stable uint64) []IndexedView {
 }
 
 // quorumOf reports whether in is true for a quorum of each of the views.
-func quorumOf(force []IndexedView, stable uint64, in func(Member) bool) bool {
+func (m *Machine) quorumOf(force []IndexedView, stable uint64, in func(Member) bool) bool {
 	if len(force) == 0 {
 		return false
 	}
 	for _, v := range force {
 		if v.Cold && v.Index > stable {
-			for _, m := range v.View.Members {
-				if !in(m.Member) {
+			for _, w := range v.View.Members {
+				if !in(w.Member) {
 					return false
 				}
 			}
 			continue
 		}
-		if !v.View.Quorum(in) {
+		if !v.View.QuorumWith(in, m.tie(v.View)) {
 			return false
 		}
 	}

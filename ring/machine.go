@@ -98,9 +98,10 @@ type Machine struct {
 	durIndex uint64
 	saved    saveState
 
-	seek  seekState
-	cold  coldState
-	tries int // cold starts in vain, since this node was last a member
+	seek    seekState
+	cold    coldState
+	witness witnessState
+	tries   int // cold starts in vain, since this node was last a member
 
 	others int // nodes named by the config, without me
 }
@@ -175,6 +176,10 @@ func (m *Machine) event(ev Event) {
 		m.fetched(ev)
 	case Leave:
 		m.leave()
+	case WitnessSaid:
+		m.witnessSaid(ev)
+	case Bootstrap:
+		m.bootstrap()
 	case SetRow:
 		if len(ev.Data) <= MaxRow {
 			m.row = slices.Clone(ev.Data)

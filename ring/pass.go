@@ -71,7 +71,7 @@ func (m *Machine) pass() {
 	}
 	m.holding = false
 	m.starve(m.probeAfter())
-	if !quorumOf(m.force(), t.Stable, func(who Member) bool { return !m.suspectOnToken(who) }) {
+	if !m.quorumOf(m.force(), t.Stable, func(who Member) bool { return !m.suspectOnToken(who) }) {
 		// Those who are left could not go on: all must be asked at once.
 		m.startCall(true)
 		return
@@ -96,7 +96,7 @@ func (m *Machine) passToMyself() {
 		return
 	}
 	alone := func(who Member) bool { return who == m.me }
-	if !quorumOf(m.force(), t.Stable, alone) {
+	if !m.quorumOf(m.force(), t.Stable, alone) {
 		// Everybody else is suspected: this token can do nothing more.
 		m.holding = false
 		m.starveAt = m.now
@@ -135,7 +135,7 @@ func (m *Machine) appendView() {
 	}
 	cur := m.newest().View
 	gone, wait := m.toLeaveOut(cur)
-	if !cur.Quorum(func(w Member) bool { return !slices.Contains(gone, w) }) {
+	if !cur.QuorumWith(func(w Member) bool { return !slices.Contains(gone, w) }, m.tie(cur)) {
 		gone = nil // the rest could never settle it
 	}
 	joining := m.readyJoiners()

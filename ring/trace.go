@@ -42,6 +42,8 @@ const (
 	TraceIsolated    TraceKind = "isolated"
 	TraceCutOps      TraceKind = "cut ops"
 	TraceCheckFailed TraceKind = "check failed"
+	TraceAskWitness  TraceKind = "ask the witness"
+	TraceWitness     TraceKind = "witness names"
 )
 
 // Trace is one thing that happened in a machine. Fields that say nothing are

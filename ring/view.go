@@ -56,20 +56,28 @@ func (v View) Distinguished() Member {
 
 // Quorum reports whether the members of the view for which in is true are more
 // than half of it, or exactly half with the distinguished member.
-func (v View) Quorum(in func(Member) bool) bool {
-	n := 0
+func (v View) Quorum(in func(Member) bool) bool { return v.QuorumWith(in, v.Distinguished()) }
+
+// QuorumWith is Quorum where another member decides between two halves; the zero
+// Member: no half counts.
+func (v View) QuorumWith(in func(Member) bool, tie Member) bool {
+	n := v.count(in)
+	return 2*n > len(v.Members) || 2*n == len(v.Members) && n > 0 && !tie.IsZero() && in(tie)
+}
+
+// half reports whether in is true for exactly half of the view.
+func (v View) half(in func(Member) bool) bool {
+	n := v.count(in)
+	return n > 0 && 2*n == len(v.Members)
+}
+
+func (v View) count(in func(Member) bool) (n int) {
 	for _, m := range v.Members {
 		if in(m.Member) {
 			n++
 		}
 	}
-	switch {
-	case n == 0:
-		return false
-	case 2*n > len(v.Members):
-		return true
-	}
-	return 2*n == len(v.Members) && in(v.Distinguished())
+	return n
 }
 
 // Need is the least number of members that can be a quorum.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Wire format, version 2. Big-endian throughout.
+// Wire format, version 1. Big-endian throughout.
 //
 //	message   version u8 | kind u8 | body
 //	member    id u32 | incarnation u64
@@ -20,8 +20,7 @@ import (
 // parser never allocates more than a small multiple of what it was given.
 
 // WireVersion is the version of the message format that this program speaks.
-// Version 2 tells doubts from suspicions, and grants bear witness.
-const WireVersion = 2
+const WireVersion = 1
 
 // ErrMalformed says that bytes are no message of this version.
 var ErrMalformed = errors.New("ring: malformed message")

@@ -27,6 +27,9 @@ type grammar struct {
 	JSON      bool          `name:"json" help:"Print JSON."`
 	Get       string        `placeholder:"PATH" help:"Print one value of the JSON answer, such as vips.0.holder or members.#."`
 
+	Init     initCmd     `cmd:"" help:"Make the first node of a new cluster: its file, key and token."`
+	Invite   inviteCmd   `cmd:"" help:"Let another box into the cluster."`
+	Join     joinCmd     `cmd:"" help:"Make this box a node of a cluster that invited it."`
 	Status   statusCmd   `cmd:"" help:"How the cluster is, in a table and a sentence."`
 	Watch    watchCmd    `cmd:"" help:"Ask a URL again and again and count what fails. It never retries."`
 	Ring     ringCmd     `cmd:"" help:"The membership ring."`

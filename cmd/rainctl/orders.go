@@ -21,6 +21,10 @@ import (
 type nodeCmd struct {
 	Drain   drainCmd   `cmd:"" help:"Hand over what a node holds, so that it can be stopped."`
 	Undrain undrainCmd `cmd:"" help:"Take a node back into service."`
+
+	Leave   leaveCmd       `cmd:"" help:"Take a node out of the cluster for good: its content moves, it hands over and ends."`
+	Forget  forgetCmd      `cmd:"" help:"Take a dead node off the list for good."`
+	Replace replaceNodeCmd `cmd:"" help:"Put a new node into a dead one's place."`
 }
 
 type drainCmd struct {
@@ -188,6 +192,9 @@ func (r *siteRmCmd) Run(a *app) error {
 }
 
 type keyCmd struct {
+	Change keyChangeCmd `cmd:"" help:"Change the cluster key while all runs."`
+	Show   keyShowCmd   `cmd:"" help:"Which key each node seals with and which it accepts, by names that tell nothing of them."`
+
 	New keyNewCmd `cmd:"" help:"Make a new secret: 32 random bytes in base64, for a cluster key or a token file."`
 }
 

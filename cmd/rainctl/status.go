@@ -44,8 +44,12 @@ func showStatus(w io.Writer, st admin.Status, now time.Time) {
 	if !r.Primary {
 		primary = "not primary"
 	}
+	with := safe(r.Distinguished)
+	if with == "" {
+		with = "whom the witness will name"
+	}
 	fmt.Fprintf(w, "cluster %s as %s sees it: %s, %s, view %d, quorum needs %d (exactly half counts with %s), %.0f rotations/s, hop p50 %d us, p99 %d us, %d regenerations\n",
-		safe(st.Cluster), safe(st.Node), safe(r.State), primary, r.View, r.QuorumNeed, safe(r.Distinguished), r.RotationsPS, r.HopP50US, r.HopP99US, r.Regeneration)
+		safe(st.Cluster), safe(st.Node), safe(r.State), primary, r.View, r.QuorumNeed, with, r.RotationsPS, r.HopP50US, r.HopP99US, r.Regeneration)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nNODE\tID\tSTATE\tSINCE\tHOLDS\tMAY DIE NOW")
@@ -131,6 +135,9 @@ func size(n int64) string {
 }
 
 type ringCmd struct {
+	Quorum    quorumCmd    `cmd:"" help:"What the ring can lose now, and who may die next."`
+	Bootstrap bootstrapCmd `cmd:"" help:"Start the cluster from one node's disk alone, when the others are gone for good."`
+
 	Events eventsCmd `cmd:"" help:"What changed, when, why, and how long addresses were without a holder."`
 }
 

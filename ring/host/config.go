@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -30,9 +31,15 @@ type Config struct {
 	Founders []ring.NodeID
 	Links    []Link
 	Peers    []Peer
-	Timing   ring.Timing
+	// Met are nodes that this one shared a cluster with. If there are any, the
+	// cluster was founded: with an empty disk this node joins and never founds.
+	Met    []ring.NodeID
+	Timing ring.Timing
 	// Aggressive detection leaves out who does not answer one member.
 	Aggressive bool
+	Policy     ring.Policy
+	// Witness asks the witness of policy witness; nil: there is none.
+	Witness func(ctx context.Context, q ring.WitnessAsk) (ring.NodeID, error)
 }
 
 // Validate reports all faults at once.

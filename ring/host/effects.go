@@ -34,6 +34,9 @@ func (n *Node) apply(e ring.Effects) {
 	if e.Fetch != nil {
 		n.fetch(*e.Fetch)
 	}
+	if e.Ask != nil {
+		n.askWitness(*e.Ask)
+	}
 	n.setLease(e.Lease)
 	n.trace(e.Trace)
 	switch {
@@ -124,6 +127,7 @@ func (n *Node) setLease(until ring.Instant) {
 func (n *Node) trace(list []ring.Trace) {
 	for _, t := range list {
 		if t.Kind == ring.TraceMember {
+			n.force = false // it is done, or not needed
 			n.member.Store(true)
 		}
 		n.meter.count(t)
@@ -132,7 +136,7 @@ func (n *Node) trace(list []ring.Trace) {
 		switch t.Kind {
 		case ring.TraceStarve, ring.TraceGrant, ring.TraceDeny, ring.TraceDenied, ring.TraceRefuse, ring.TraceRefused, ring.TraceSeek, ring.TraceCall:
 			level = slog.LevelDebug
-		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed, ring.TraceOtherLease:
+		case ring.TraceIsolated, ring.TraceOut, ring.TraceCheckFailed, ring.TraceOtherLease, ring.TraceWitness:
 			level = slog.LevelWarn
 		}
 		if n.log.Enabled(context.Background(), level) {

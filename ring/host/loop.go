@@ -152,6 +152,7 @@ func (n *Node) close() {
 	close(n.done)
 	n.stopWriter()
 	n.fetched.wait()
+	n.asking.Wait()
 	n.waker.Close()
 	if err := n.disk.Close(); err != nil {
 		n.log.Warn("closing the data folder", slog.Any("err", err))

@@ -61,8 +61,10 @@ type Node struct {
 
 	// With the turn only; see mailbox.
 	m        *ring.Machine
-	gone     bool          // has left the ring
-	life     atomic.Uint64 // counts machines; written with the turn only
+	gone     bool           // has left the ring
+	force    bool           // an operator's order: this disk alone may vote
+	asking   sync.WaitGroup // questions to the witness
+	life     atomic.Uint64  // counts machines; written with the turn only
 	writer   *writer
 	row      []byte
 	since    map[ring.NodeID]time.Time // when an id came into the view or left it
@@ -149,8 +151,12 @@ func (n *Node) begin() error {
 	for _, p := range n.cfg.Peers {
 		peers = append(peers, p.ID)
 	}
+	founders := n.cfg.Founders
+	if len(n.cfg.Met) > 0 && rec.Stamp.Epoch == 0 {
+		founders = nil
+	}
 	n.m = ring.New(ring.Config{
-		Me: me, Founders: n.cfg.Founders, Peers: peers, Timing: n.cfg.Timing, Aggressive: n.cfg.Aggressive, Disk: rec, Seed: uint64(inc), Tries: n.tries,
+		Me: me, Founders: founders, Peers: peers, Timing: n.cfg.Timing, Aggressive: n.cfg.Aggressive, Disk: rec, Seed: uint64(inc), Tries: n.tries, Force: n.force, Policy: n.cfg.Policy,
 	})
 	n.life.Add(1)
 	return nil
@@ -239,6 +245,35 @@ func (n *Node) forget(id uint64) {
 	n.mu.Lock()
 	delete(n.waiting, id)
 	n.mu.Unlock()
+}
+
+// ErrPrimary says that a forced start makes no sense: the cluster runs.
+var ErrPrimary = errors.New("host: this node is in the primary component; there is nothing to force")
+
+// ErrEmptyDisk says that there is nothing to start from.
+var ErrEmptyDisk = errors.New("host: this node's ring has nothing on disk to start from; force a node that has, the one that was up last")
+
+// Bootstrap gives up this node's life in the ring and starts one in which its own
+// disk decides alone, see ring.Config.Force. It returns when that life has begun.
+func (n *Node) Bootstrap(ctx context.Context) error {
+	var err error
+	if !n.do(ctx, func() {
+		rec, _, loadErr := n.disk.Load()
+		switch {
+		case n.Primary():
+			err = ErrPrimary
+		case loadErr != nil:
+			err = loadErr
+		case rec.Stamp.Epoch == 0:
+			err = ErrEmptyDisk
+		default:
+			n.force = true
+			n.step(ring.Bootstrap{})
+		}
+	}) {
+		return ErrStopped
+	}
+	return err
 }
 
 // Leave takes this node out of the ring for good: what it held must have been

@@ -20,6 +20,7 @@ import (
 //	Redeem   invitation 8 bytes | hash 32 bytes | nonce 16 bytes | now u64 | least id u32 | name text | addrs | admin text
 //	Tell     id u32 | name text | addrs | admin text
 //	Forget   id u32
+//	ChangeKey pin 8 bytes
 //
 //	result   version u8 | refusal u8 | id u32 | text
 const opVersion = 1
@@ -34,6 +35,8 @@ const (
 	Redeem Kind = 3 // a node comes by an invitation and gets an id
 	Tell   Kind = 4 // a node's name and addresses, by itself
 	Forget Kind = 5 // a node is gone for good
+
+	ChangeKey Kind = 6 // a change of the cluster key begins
 )
 
 // Op is a change to the roster; which fields count says the wire format.
@@ -48,6 +51,7 @@ type Op struct {
 	Name       string
 	Links      []netip.AddrPort
 	Admin      string
+	Key        KeyPin
 }
 
 // Refusal says why an op changed nothing.
@@ -96,6 +100,8 @@ func (op Op) Append(b []byte) []byte {
 		w.place(op.Name, op.Links, op.Admin)
 	case Forget:
 		w.u32(uint32(op.ID))
+	case ChangeKey:
+		w.bytes(op.Key[:])
 	}
 	return w.b
 }
@@ -127,6 +133,8 @@ func ParseOp(b []byte) (Op, error) {
 	case Forget:
 		op.ID = ring.NodeID(r.u32())
 		r.bad = r.bad || op.ID == 0
+	case ChangeKey:
+		copy(op.Key[:], r.take(len(op.Key)))
 	default:
 		r.bad = true
 	}

@@ -51,6 +51,9 @@ type InvitationID [8]byte
 // Nonce is a joiner's own; it tells its repeat from another's try.
 type Nonce [16]byte
 
+// KeyPin tells one cluster key from another and nothing more.
+type KeyPin [8]byte
+
 // Invitation lets in one node.
 type Invitation struct {
 	ID        InvitationID
@@ -67,6 +70,7 @@ type State struct {
 	Index       uint64
 	Nodes       []Node       // by id
 	Invitations []Invitation // by id
+	Key         KeyPin       // of the cluster key that all nodes have or are going over to; zero: the first one
 	View        ring.View
 
 	changed chan struct{}
@@ -134,7 +138,7 @@ func (r *Rider) View(index uint64, v ring.View, _ ring.Instant) {
 }
 
 func (s *State) clone() *State {
-	return &State{Index: s.Index, View: s.View, Nodes: slices.Clone(s.Nodes), Invitations: slices.Clone(s.Invitations)}
+	return &State{Index: s.Index, View: s.View, Key: s.Key, Nodes: slices.Clone(s.Nodes), Invitations: slices.Clone(s.Invitations)}
 }
 
 // Apply changes the roster by one op; see Result for what it returns.
@@ -162,6 +166,9 @@ func (s *State) apply(from ring.Member, op Op) Result {
 		return s.redeem(op)
 	case Tell:
 		return s.tell(op)
+	case ChangeKey:
+		s.Key = op.Key
+		return Result{}
 	}
 	return s.forget(op)
 }

@@ -150,6 +150,7 @@ func TestSnapshot(t *testing.T) {
 	apply(t, r, invite(2, 0, 100))
 	apply(t, r, Op{Kind: Forget, ID: apply(t, r, redeem(1, 3, 1)).ID})
 	apply(t, r, Op{Kind: Tell, ID: 0x00010001, Name: "n1", Links: links, Admin: "http://x"})
+	apply(t, r, Op{Kind: ChangeKey, Key: KeyPin{1, 2}})
 	var b bytes.Buffer
 	if err := r.Snapshot(&b); err != nil {
 		t.Fatal(err)
@@ -159,7 +160,7 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, c := r.State(), copied.State()
-	if !reflect.DeepEqual(a.Nodes, c.Nodes) || !reflect.DeepEqual(a.Invitations, c.Invitations) {
+	if !reflect.DeepEqual(a.Nodes, c.Nodes) || !reflect.DeepEqual(a.Invitations, c.Invitations) || a.Key != c.Key {
 		t.Errorf("restored\n%+v\nfrom\n%+v", c, a)
 	}
 	var again bytes.Buffer
@@ -179,6 +180,7 @@ func TestGolden(t *testing.T) {
 		{Op{Kind: Tell, ID: 0x00010004, Name: "n4", Links: links, Admin: "u"}, "0104" + "00010004" + "026e34" + "02" +
 			"040a0000041ce8" + "10fd0000000000000000000000000000041ce8" + "0175"},
 		{Op{Kind: Forget, ID: 5}, "0105" + "00000005"},
+		{Op{Kind: ChangeKey, Key: KeyPin{1, 2}}, "0106" + "0102000000000000"},
 	} {
 		if got := hex.EncodeToString(g.op.Append(nil)); got != g.want {
 			t.Errorf("op %d\n got %s\nwant %s", g.op.Kind, got, g.want)
@@ -189,7 +191,7 @@ func TestGolden(t *testing.T) {
 func zeros(n int) string { return hex.EncodeToString(make([]byte, n)) }
 
 func FuzzParseOp(f *testing.F) {
-	for _, op := range []Op{invite(1, 2, 3), redeem(1, 2, 3), {Kind: Revoke}, {Kind: Tell, ID: 1, Name: "a", Links: links}, {Kind: Forget, ID: 3}} {
+	for _, op := range []Op{invite(1, 2, 3), redeem(1, 2, 3), {Kind: Revoke}, {Kind: Tell, ID: 1, Name: "a", Links: links}, {Kind: Forget, ID: 3}, {Kind: ChangeKey, Key: KeyPin{9}}} {
 		f.Add(op.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

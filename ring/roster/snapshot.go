@@ -11,7 +11,8 @@ import (
 // Snapshot, version 1, big-endian; op.go tells texts and addrs:
 //
 //	version u8 | count u16 | nodes: id u32, gone u8, name text, addrs, admin text |
-//	count u16 | invitations: id 8 bytes, hash 32 bytes, expires u64, name text, by u32, used u32, nonce 16 bytes
+//	count u16 | invitations: id 8 bytes, hash 32 bytes, expires u64, name text, by u32, used u32, nonce 16 bytes |
+//	key pin 8 bytes
 //
 // Nodes and invitations are in the order of their ids. Nothing at all is an
 // empty roster.
@@ -43,6 +44,7 @@ func (r *Rider) Snapshot(dst io.Writer) error {
 		w.u32(uint32(v.Used))
 		w.bytes(v.Nonce[:])
 	}
+	w.bytes(s.Key[:])
 	_, err := dst.Write(w.b)
 	return err
 }
@@ -91,6 +93,7 @@ func parseSnapshot(b []byte) (*State, error) {
 		}
 		s.Invitations = append(s.Invitations, v)
 	}
+	copy(s.Key[:], r.take(len(s.Key)))
 	if r.bad || len(r.b) != 0 {
 		return nil, fmt.Errorf("%w snapshot of %d bytes", ErrMalformed, len(b))
 	}

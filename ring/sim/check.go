@@ -222,7 +222,7 @@ func (c *Cluster) checkHolders(n *node) {
 // obeyed says whether a quorum of each view in force would take h's token.
 func (c *Cluster) obeyed(h *node) bool {
 	for _, v := range h.seen.Views {
-		if !v.View.Quorum(func(m ring.Member) bool {
+		if !c.counts(h.seen.Copy.Epoch.Generation(), v.View, func(m ring.Member) bool {
 			o := c.nodes[c.index(m.ID)]
 			return o.up && o.me == m && o.seen.Promised <= h.seen.Copy.Epoch && (o == h || o.seen.Copy.Less(h.seen.Copy) || o.seen.Copy == h.seen.Copy)
 		}) {

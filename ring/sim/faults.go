@@ -192,7 +192,7 @@ func (c *Cluster) mayBurn(n *node) bool {
 		}
 	}
 	v := best.seen.Views[0]
-	return v.View.Quorum(func(m ring.Member) bool {
+	return c.counts(best.seen.Copy.Epoch.Generation(), v.View, func(m ring.Member) bool {
 		o := c.nodes[c.index(m.ID)]
 		return o != n && o.up && o.me == m && o.disk.rec.Stamp.Epoch.Generation() == best.seen.Copy.Epoch.Generation() && last(&o.disk.rec) >= v.Index && o.disk.rec.Stable >= v.Index
 	})

@@ -19,6 +19,7 @@ const (
 	evResume              // a pause ends
 	evStart               // a process starts
 	evGrab                // a client wants a thing
+	evWitness             // the witness answers
 	evStep                // a step that waited in a paused process
 )
 
@@ -35,6 +36,9 @@ type event struct {
 	pkt  *packet
 	snap *snapshot
 	step ring.Event
+
+	ask   ring.WitnessAsk
+	named ring.NodeID
 }
 
 // heap is a binary heap of events by (at, seq).

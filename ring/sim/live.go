@@ -160,7 +160,7 @@ func (c *Cluster) wantsForce() bool {
 		for _, m := range v.View.Members {
 			all = all && has(m.Member)
 		}
-		if !v.View.Quorum(has) || v.Cold && v.Index > best.disk.rec.Stable && !all {
+		if !c.mayCount(best.disk.rec.Stamp.Epoch.Generation(), v.View, has) || v.Cold && v.Index > best.disk.rec.Stable && !all {
 			return true
 		}
 	}

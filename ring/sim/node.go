@@ -17,7 +17,8 @@ type node struct {
 	hung     bool  // the disk syncs nothing
 	slow     int64 // the disk is slow until then
 	maxInc   ring.Incarnation
-	life     int // counts starts
+	life     int  // counts starts
+	force    bool // an operator's order for the next lives, until one is a member
 
 	// The process.
 	up    bool
@@ -60,10 +61,11 @@ func (c *Cluster) start(n *node) {
 	}
 	n.life++
 	n.maxInc++
+	n.force = n.force && n.seen.State != "member"
 	disk := n.disk
 	*n = node{
 		i: n.i, id: n.id, founders: n.founders, peers: n.peers, clock: n.clock, slow: n.slow, hung: n.hung, disk: disk,
-		maxInc: n.maxInc, life: n.life, up: true, pauses: n.pauses + 1, tries: n.tries,
+		maxInc: n.maxInc, life: n.life, up: true, pauses: n.pauses + 1, tries: n.tries, force: n.force,
 		me:    ring.Member{ID: n.id, Inc: n.maxInc},
 		known: make([]ring.Incarnation, len(c.nodes)), props: map[uint64]*proposal{}, nextN: 1,
 	}
@@ -78,7 +80,7 @@ func (c *Cluster) start(n *node) {
 	}
 	c.seat(n)
 	n.m = ring.New(ring.Config{
-		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Aggressive: c.opt.Aggressive, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, TraceHops: c.trace != nil || c.onTrace != nil,
+		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Aggressive: c.opt.Aggressive, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, Force: n.force, Policy: c.policy(), TraceHops: c.trace != nil || c.onTrace != nil,
 	})
 	c.tracef(n.i, "start as %s, disk %s to %d", c.name(n.me), rec.Stamp, last(&rec))
 	c.step(n, ring.Start{})
@@ -218,6 +220,9 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 		n.fetch++
 		c.tracef(n.i, "fetch from %s", c.name(*eff.Fetch))
 		c.push(event{at: c.now + c.latency()*2, kind: evFetch, node: n.i, life: n.life, num: n.fetch, pkt: &packet{to: *eff.Fetch}})
+	}
+	if eff.Ask != nil {
+		c.askWitness(n, *eff.Ask)
 	}
 	if eff.Left {
 		c.tracef(n.i, "left")

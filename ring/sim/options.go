@@ -33,6 +33,9 @@ type Options struct {
 	MinSync, MaxSync time.Duration // of the disk
 	SaveFail         float64       // of each group of saves, once
 
+	Witness     bool    // policy witness, else dynamic
+	WitnessFail float64 // of each question to it
+
 	FaultEvery   time.Duration // mean time between faults; 0: none
 	Weights      [faultKinds]int
 	Guest        func(node int) Guest // a rider of an upper layer on RiderQueue; nil: none

@@ -107,6 +107,9 @@ func (s *Script) command(f []string, ints []int) error {
 				c.start(n)
 			}
 		}
+	case "force":
+		node(0).force = true
+		c.start(node(0))
 	case "whole":
 		return s.until(c.Whole, "one view of all")
 	case "run":

@@ -15,20 +15,21 @@ type Cluster struct {
 	Count   Counters
 	Slowest time.Duration // from the end of the faults to a whole and idle cluster
 
-	opt    Options
-	seed   uint64
-	rng    *rand.Rand
-	now    int64 // true time, ns
-	seq    uint64
-	heap   heap
-	nodes  []*node
-	cut    [][]int64 // cut[i][j]: datagrams from i to j are lost until then
-	faults bool
-	busy   bool // clients propose
-	storm  bool
-	ghosts []ghost
-	check  checker
-	err    *Violation
+	opt     Options
+	seed    uint64
+	witness witness
+	rng     *rand.Rand
+	now     int64 // true time, ns
+	seq     uint64
+	heap    heap
+	nodes   []*node
+	cut     [][]int64 // cut[i][j]: datagrams from i to j are lost until then
+	faults  bool
+	busy    bool // clients propose
+	storm   bool
+	ghosts  []ghost
+	check   checker
+	err     *Violation
 
 	trace   io.Writer
 	verbose bool                         // messages, too
@@ -265,6 +266,8 @@ func (c *Cluster) handle(n *node, ev event) {
 		c.fetched(n, ev)
 	case evGrab:
 		c.propose(n, &proposal{rider: ring.RiderVIP, data: []byte{opOwn, byte(ev.num)}})
+	case evWitness:
+		c.step(n, ring.WitnessSaid{WitnessAsk: ev.ask, Named: ev.named})
 	case evStep:
 		c.step(n, ev.step)
 	}

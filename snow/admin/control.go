@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -176,6 +177,8 @@ func (c *call) nodes() error {
 		err = cl.Drain(ctx, node)
 	case "undrain":
 		err = cl.Undrain(ctx, node)
+	case "leave", "forget":
+		err = c.goodbye(ctx, node, verb)
 	default:
 		return noSuchPath(string(c.Path()))
 	}
@@ -185,6 +188,18 @@ func (c *call) nodes() error {
 	c.s.log.Info("operator's order", slog.String("what", verb), slog.String("node", node))
 	sendJSON(c.RequestCtx, 200, done{API, verb + " " + node})
 	return nil
+}
+
+// goodbye does the two orders that end a node's time in the cluster.
+func (c *call) goodbye(ctx context.Context, node, verb string) error {
+	m := c.s.deps.Membership
+	switch {
+	case m == nil:
+		return noSuchPath(string(c.Path()))
+	case verb == "leave":
+		return m.Leave(node)
+	}
+	return m.Forget(ctx, node)
 }
 
 func (c *call) vips() error {

@@ -25,7 +25,9 @@ type Deps struct {
 	Videos  Videos
 	Cluster Cluster
 	Fault   Fault
-	Metrics func(io.Writer) // Prometheus text, with HELP and TYPE
+	// Membership is how nodes come and go.
+	Membership Membership
+	Metrics    func(io.Writer) // Prometheus text, with HELP and TYPE
 	// Fresh, if not nil, makes reads linearizable: given the version of what was
 	// read (0: nothing is there), it returns when no node can answer with an older
 	// one any more. With ErrReadAgain it must be read anew; with another error the

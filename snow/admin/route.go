@@ -90,6 +90,12 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.vips()
 	case "fault":
 		return c.fault()
+	case "invitations":
+		return c.invitations()
+	case "key":
+		return c.key()
+	case "ring":
+		return c.ring()
 	}
 	return noSuchPath(raw)
 }

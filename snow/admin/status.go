@@ -36,13 +36,17 @@ type LinkFault struct {
 
 // Ring is the state of this node's ring.
 type Ring struct {
-	State   string `json:"state"`   // member, joining, isolated
-	Settled bool   `json:"settled"` // the newest view is on a quorum of its disks
-	Members int    `json:"members"` // of the newest view
-	Primary bool   `json:"primary"`
-	Epoch   uint64 `json:"epoch"`
-	View    uint64 `json:"view"`
-	Seq     uint64 `json:"seq"`
+	State  string `json:"state"`  // member, joining, isolated
+	Reason string `json:"reason"` // why it does not act; empty in the primary component
+	// Version is what all members speak, MaxVersion what this node could.
+	Version    int    `json:"version"`
+	MaxVersion int    `json:"max_version"`
+	Settled    bool   `json:"settled"` // the newest view is on a quorum of its disks
+	Members    int    `json:"members"` // of the newest view
+	Primary    bool   `json:"primary"`
+	Epoch      uint64 `json:"epoch"`
+	View       uint64 `json:"view"`
+	Seq        uint64 `json:"seq"`
 	// Distinguished is the member whose half counts when exactly half is left.
 	Distinguished string  `json:"distinguished"`
 	QuorumNeed    int     `json:"quorum_need"`

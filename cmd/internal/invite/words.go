@@ -44,6 +44,7 @@ type Answer struct {
 	Detection  string   `json:"detection"`
 	Policy     string   `json:"policy"`
 	Relay      bool     `json:"relay"`
+	Witness    string   `json:"witness,omitempty"`
 	WebPort    uint16   `json:"web_port"`
 	AdminPort  uint16   `json:"admin_port"`
 	VIPPort    int      `json:"vip_port"`

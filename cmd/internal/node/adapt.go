@@ -55,6 +55,7 @@ func (r storeRing) Self() ring.NodeID { return r.n.file.Node.ID }
 // them.
 func (r storeRing) Storage() []ring.NodeID {
 	ids := slices.Concat(r.n.file.Cluster.Founders, r.Members())
+	ids = slices.DeleteFunc(ids, r.n.roster.State().Gone)
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }

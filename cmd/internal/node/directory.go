@@ -7,6 +7,7 @@ import (
 
 	"rain/conf"
 	"rain/ring"
+	"rain/ring/roster"
 )
 
 // directory knows the nodes' names and addresses: from the file, and from the
@@ -16,6 +17,7 @@ type directory struct {
 
 	mu    sync.RWMutex
 	nodes map[ring.NodeID]row
+	rowed map[ring.NodeID]bool // its row was seen
 }
 
 // row is what a node tells of itself on the token; at most ring.MaxRow bytes.
@@ -23,10 +25,12 @@ type row struct {
 	Name  string           `json:"n"`
 	Admin string           `json:"a,omitempty"` // URL
 	Links []netip.AddrPort `json:"l,omitempty"`
+	NoVIP bool             `json:"v,omitempty"` // it holds no virtual IPs by its file
+	Max   int              `json:"m,omitempty"` // the highest version that it speaks
 }
 
 func newDirectory(f *conf.File) *directory {
-	d := &directory{nodes: map[ring.NodeID]row{}}
+	d := &directory{nodes: map[ring.NodeID]row{}, rowed: map[ring.NodeID]bool{}}
 	for _, p := range f.Peers {
 		d.nodes[p.ID] = row{Name: p.Name, Links: p.Links}
 	}
@@ -35,14 +39,46 @@ func newDirectory(f *conf.File) *directory {
 }
 
 func myRow(f *conf.File) row {
-	r := row{Name: f.Node.Name}
-	if f.Admin.Listen.IsValid() {
-		r.Admin = "http://" + f.Admin.Listen.String()
-	}
+	r := row{Name: f.Node.Name, Max: maxVersion}
 	for _, l := range f.Links {
 		r.Links = append(r.Links, l.Listen)
 	}
+	r.NoVIP = f.VIP.Driver == "none"
+	if at := f.Admin.Listen; at.IsValid() {
+		if at.Addr().IsUnspecified() && len(f.Links) > 0 {
+			// It listens everywhere; others reach it where they meet it.
+			at = netip.AddrPortFrom(f.Links[0].Listen.Addr(), at.Port())
+		}
+		r.Admin = "http://" + at.String()
+	}
 	return r
+}
+
+// meet takes over what the roster says of a node, and reports so. What its row
+// said since this node's start is newer.
+func (d *directory) meet(n roster.Node) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rowed[n.ID] {
+		return false
+	}
+	d.nodes[n.ID] = row{Name: n.Name, Admin: n.Admin, Links: n.Links}
+	return true
+}
+
+// forget drops a node that is gone for good.
+func (d *directory) forget(id ring.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.nodes, id)
+	delete(d.rowed, id)
+}
+
+// noVIP reports whether the node's file says that it holds no virtual IPs.
+func (d *directory) noVIP(id ring.NodeID) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.nodes[id].NoVIP
 }
 
 // name is the node's name, or its id while that is not known.
@@ -87,19 +123,26 @@ func (d *directory) ids() []ring.NodeID {
 	return out
 }
 
-// learn takes over what a member's row says; it reports the links of a node
-// that was not known before.
+func parseRow(data []byte) (r row, ok bool) {
+	err := json.Unmarshal(data, &r)
+	return r, err == nil
+}
+
+// learn takes over what a member's row says; it reports its links.
 func (d *directory) learn(id ring.NodeID, data []byte) (links []netip.AddrPort) {
-	var r row
-	if err := json.Unmarshal(data, &r); err != nil {
+	r, ok := parseRow(data)
+	if !ok {
 		return nil // of another version: names are for people only
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old, known := d.nodes[id]
-	d.nodes[id] = r
-	if !known || len(old.Links) == 0 {
-		return r.Links
-	}
-	return nil
+	d.nodes[id], d.rowed[id] = r, true
+	return r.Links
+}
+
+// links are where the node listens, as last known.
+func (d *directory) links(id ring.NodeID) []netip.AddrPort {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.nodes[id].Links
 }

@@ -10,14 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rain/cmd/internal/cli"
+	"rain/cmd/internal/witness"
 	"rain/conf"
 	"rain/ring"
 	"rain/ring/host"
 	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
+	"rain/ring/roster"
 	"rain/snow"
 	"rain/snow/accesslog"
 	"rain/snow/admin"
@@ -52,10 +55,20 @@ type node struct {
 	admin    *admin.Server
 	metrics  *metricSet
 	known    *directory
-	reopen   <-chan struct{} // open the logs anew
+	roster   *roster.Rider
+	// filePools are those of this node's file: proposed to a new cluster.
+	filePools []table.Pool
+	book      *peerBook
+	stop      context.CancelCauseFunc // ends Run, as a signal would
+	reopen    <-chan struct{}         // open the logs anew
 
 	mu       sync.Mutex
 	draining bool
+	placed   map[ring.NodeID][]netip.AddrPort // what the layers below were told
+	unlisted string                           // why the roster does not take this node
+	keys     []conf.Secret                    // the first seals
+
+	witnessAway atomic.Pointer[string] // why it does not answer; nil: it does, or there is none
 }
 
 // Run runs the node that file describes until ctx ends; then it hands over what
@@ -63,6 +76,8 @@ type node struct {
 // after drain_timeout. A value from reopen makes it open its access log anew.
 func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan struct{}) error {
 	raisePriority(log)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	n, closers, err := build(ctx, file, log)
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -72,13 +87,17 @@ func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan s
 	if err != nil {
 		return err
 	}
-	n.reopen = reopen
+	n.reopen, n.stop = reopen, stop
 	return n.run(ctx)
 }
 
 // build makes the parts in order. closers undo what was made, in reverse.
 func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, closers []func(), err error) {
-	n = &node{file: file, log: log, started: time.Now(), known: newDirectory(file), metrics: newMetrics()}
+	n = &node{
+		file: file, log: log, started: time.Now(), known: newDirectory(file), metrics: newMetrics(),
+		roster: roster.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
+		keys: append([]conf.Secret{file.Cluster.Key}, file.Cluster.OldKeys...),
+	}
 	if err := unsupported(file); err != nil {
 		return nil, nil, err
 	}
@@ -106,8 +125,8 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 
 // unsupported refuses what the file may say and this version does not have.
 func unsupported(file *conf.File) error {
-	if p := file.Cluster.Policy; p != "dynamic" {
-		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\"", "cluster.policy: %q is not in this version; only \"dynamic\" is", p)
+	if p := file.Cluster.Policy; p == "any" {
+		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\" or \"witness\"", "cluster.policy: %q is not in this version", p)
 	}
 	return nil
 }
@@ -136,14 +155,19 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	for _, l := range n.file.Links {
 		hc.Links = append(hc.Links, host.Link{Name: l.Name, Listen: l.Listen})
 	}
-	for _, p := range n.file.Peers {
-		if p.ID != n.file.Node.ID {
-			hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
-		}
+	for _, p := range n.peers() {
+		hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
+	}
+	if n.file.Cluster.Policy == "witness" {
+		hc.Policy, hc.Witness = ring.PolicyWitness, n.askWitness
+	}
+	if len(n.file.Cluster.Founders) == 1 {
+		hc.Met = n.book.met() // else the founders' majority speaks for itself
 	}
 	n.host, err = host.Open(hc, []host.RiderReg{
 		{ID: ring.RiderVIP, Rider: n.vips}, {ID: ring.RiderCatalog, Rider: st.Rider()},
 		{ID: ring.RiderQueue, Rider: n.requests}, {ID: ring.RiderStreams, Rider: n.streams.rider},
+		{ID: ring.RiderRoster, Rider: n.roster},
 	}, n.log.With("layer", "ring"))
 	n.known.services = services
 	return nil, err
@@ -151,7 +175,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 
 func (n *node) buildTransport(context.Context) (func(), error) {
 	cfg := transport.DefaultConfig()
-	cfg.Key = n.file.Cluster.Key
+	cfg.Key, cfg.OldKeys = n.keyBytes()
 	cfg.SendTimeout = n.timing.SendTimeout
 	if !n.file.Cluster.Relay {
 		cfg.Relays = 0
@@ -164,17 +188,13 @@ func (n *node) buildTransport(context.Context) (func(), error) {
 		return nil, err
 	}
 	n.tr = tr
-	for _, p := range n.file.Peers {
-		if p.ID != n.file.Node.ID {
-			tr.SetPeer(p.ID, p.Links)
-		}
-	}
 	return tr.Close, nil
 }
 
 func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	cfg := bulk.DefaultConfig()
-	cfg.Key, cfg.ID = n.file.Cluster.Key, n.file.Node.ID
+	cfg.Key, cfg.OldKeys = n.keyBytes()
+	cfg.ID, cfg.Door = n.file.Node.ID, n.answerDoor
 	for _, l := range n.file.Links {
 		cfg.Listen = append(cfg.Listen, l.Listen)
 	}
@@ -193,13 +213,16 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	n.client.SetGate(cfg.Gate)
 	n.client.SetLocal(cfg.Listen)
 	n.client.SetRoutes(n.bulkRoutes)
-	for _, p := range n.file.Peers {
-		if p.ID != n.file.Node.ID {
-			n.client.SetPeer(p.ID, p.Links)
-		}
+	for _, p := range n.peers() {
+		n.setPeer(p.ID, p.Links)
 	}
 	n.known.services.attach(server)
 	server.Handle(host.SnapshotService, n.host.ServeSnapshot)
+	server.Handle(keyService, n.serveKeys)
+	if w := n.file.Cluster.WitnessAddr(); w.IsValid() {
+		n.client.SetPeer(witness.ID, []netip.AddrPort{w})
+	}
+	n.fetchKeys(ctx)
 	if err := n.refuseTwin(ctx); err != nil {
 		return func() { n.client.Close(); server.Close() }, err
 	}
@@ -225,6 +248,9 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 		return closer, err
 	}
 	n.driver = driver
+	if n.filePools, err = vip.ParsePools(cfg.Pools); err != nil {
+		return closer, err
+	}
 	n.manager, err = vip.New(cfg, vipRing{n}, driver, n.vips, n.serveVIP, n.log.With("layer", "vip"))
 	if err != nil {
 		return closer, err
@@ -251,7 +277,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	deps := admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Membership: membership{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
 	}
 	n.livePage(&cfg, &deps)
 	srv, err := admin.New(cfg, deps, n.log.With("layer", "admin"))

@@ -13,8 +13,6 @@ import (
 
 	"rain/ring"
 	"rain/ring/host"
-	"rain/vip"
-	"rain/vip/table"
 )
 
 // run starts all loops and ends them in order. base outlives ctx by the drain:
@@ -56,6 +54,9 @@ func (n *node) run(ctx context.Context) (err error) {
 	start("fresh", n.effects.fresh.run)
 	start("vip", n.manager.Run)
 	start("learn", n.learn)
+	start("roster", n.followRoster)
+	start("states", n.noteStates)
+	start("witness", n.watchWitness)
 	start("pools", n.proposePools)
 	start("streams", n.streams.run)
 	start("queue", n.web.RunQueue)
@@ -158,10 +159,7 @@ func (n *node) learn(ctx context.Context) error {
 				continue
 			}
 			seen[r.Member.ID] = string(r.Data)
-			if links := n.known.learn(r.Member.ID, r.Data); len(links) > 0 {
-				n.tr.SetPeer(r.Member.ID, links)
-				n.client.SetPeer(r.Member.ID, links)
-			}
+			n.setPeer(r.Member.ID, n.known.learn(r.Member.ID, r.Data))
 		}
 	})
 }
@@ -169,18 +167,9 @@ func (n *node) learn(ctx context.Context) error {
 // proposePools gives a new cluster the pools of this node's file; afterwards
 // they live on the token.
 func (n *node) proposePools(ctx context.Context) error {
-	var pools []table.Pool
-	cfg := make([]vip.PoolConfig, 0, len(n.file.VIP.Pools))
-	for _, p := range n.file.VIP.Pools {
-		pc := vip.PoolConfig{Name: p.Name, Interface: p.Interface}
-		for _, a := range p.Addresses {
-			pc.Addresses = append(pc.Addresses, a.String())
-		}
-		cfg = append(cfg, pc)
-	}
-	pools, err := vip.ParsePools(cfg)
-	if err != nil || len(pools) == 0 {
-		return err
+	pools := n.filePools
+	if len(pools) == 0 {
+		return nil
 	}
 	return every(ctx, retryEvery, func() {
 		if !n.host.Primary() || len(n.vips.Table().Pools()) > 0 {
@@ -226,13 +215,14 @@ func (n *node) noteVIPEvents(ctx context.Context) error {
 	}
 }
 
-// reopenLogs opens the access log anew when it is told to.
+// reopenLogs opens the access log anew and reads the key file when it is told to.
 func (n *node) reopenLogs(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.reopen:
+			n.rereadKeys()
 			if err := n.web.Reopen(); err != nil {
 				n.log.Error("the access log cannot be opened anew; the old file is written on", slog.Any("err", err))
 			}

@@ -63,8 +63,14 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 		LeaseLeftMS: rs.LeaseMS, RotationsPS: rs.Meter.RotationsPerS,
 		HopP50US: rs.Meter.HopP50.Microseconds(), HopP99US: rs.Meter.HopP99.Microseconds(), Regeneration: rs.Meter.Regenerations,
 	}
+	r.Reason = n.reason(rs)
+	r.MaxVersion = maxVersion
+	r.Version, _ = n.spoken()
 	r.Members = len(rs.View.Members)
 	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
+	if i := len(rs.Views) - 1; n.file.Cluster.Policy == "witness" && i >= 0 && i < len(rs.Ties) {
+		r.Distinguished = n.known.name(rs.Ties[i].ID) // "": the witness has named nobody
+	}
 	r.Settled = len(rs.Views) == 1 && rs.View.Number == rs.Settled
 	switch {
 	case rs.State == "member" && n.isolated():
@@ -96,7 +102,7 @@ func (n *node) members(rs host.Status) []admin.Member {
 		}
 		if vm, ok := rs.View.ByID(id); ok && rs.State == "member" {
 			m.Incarnation, m.State, m.ViewSince = uint64(vm.Inc), "up", vm.Since
-			if t.IsDraining(vm.Member) {
+			if t.IsDraining(vm.Member) && !n.known.noVIP(id) {
 				m.State = "draining"
 			}
 			if slices.Contains(rs.Suspects, vm.Member) {
@@ -119,6 +125,21 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	if list := n.faultList(); len(list) > 0 {
 		add("fault", "%d links of this node are made bad on purpose; 'rainctl fault clear' ends that", len(list))
 	}
+	n.mu.Lock()
+	unlisted, keys := n.unlisted, n.keys
+	n.mu.Unlock()
+	if err := n.needVersion(maxVersion); err != nil && rs.Primary {
+		add("version", "%v", err)
+	}
+	if unlisted != "" {
+		add("roster", "%s", unlisted)
+	}
+	if len(keys) > 1 {
+		add("key", "the cluster key is being changed; if nobody is at it, 'rainctl key change' ends it")
+	}
+	if away := n.witnessAway.Load(); away != nil {
+		add("witness", "the witness is away: while it is, no exact half of the view can go on: %s", *away)
+	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)
 	}
@@ -139,7 +160,7 @@ func (n *node) tolerance(rs host.Status) admin.Tolerance {
 		return t
 	}
 	for _, m := range rs.View.Members {
-		if alive(m.Member) && survives(rs.Views, func(w ring.Member) bool { return alive(w) && w != m.Member }) && (!known || data > 0) {
+		if alive(m.Member) && n.survives(rs, func(w ring.Member) bool { return alive(w) && w != m.Member }) && (!known || data > 0) {
 			t.SafeToLose = append(t.SafeToLose, n.known.name(m.ID))
 		}
 	}
@@ -148,16 +169,13 @@ func (n *node) tolerance(rs host.Status) admin.Tolerance {
 
 // survives reports whether those for which in is true are a quorum of all views
 // in force.
-func survives(views []ring.IndexedView, in func(ring.Member) bool) bool {
-	if len(views) == 0 {
-		return false
-	}
-	for _, v := range views {
-		if !v.View.Quorum(in) {
+func (n *node) survives(rs host.Status, in func(ring.Member) bool) bool {
+	for i := range rs.Views {
+		if !n.quorum(rs, i, in) {
 			return false
 		}
 	}
-	return true
+	return len(rs.Views) > 0
 }
 
 // mayDie is how many members, whichever they are, may die at once with a quorum
@@ -198,9 +216,11 @@ func judge(s admin.Status, rs host.Status, vips []vip.Status, st store.Status) (
 	}
 	switch {
 	case !rs.Primary && s.Ring.State == "joining":
-		return "critical", fmt.Sprintf("%s is joining: it looks for the other nodes and serves what it has.", s.Node)
+		return "critical", fmt.Sprintf("%s is joining: %s. It serves what it has.", s.Node, s.Ring.Reason)
+	case !rs.Primary && s.Ring.State == "isolated":
+		return "critical", fmt.Sprintf("%s is isolated: %s. It holds no virtual IP and takes no writes.", s.Node, s.Ring.Reason)
 	case !rs.Primary:
-		return "critical", fmt.Sprintf("%s is isolated: no quorum in reach. It holds no virtual IP and takes no writes.", s.Node)
+		return "critical", fmt.Sprintf("%s waits for the token. It holds no virtual IP and takes no writes.", s.Node)
 	case st.Disk == "failed" || st.Disk == "full" || rs.DiskErr != "":
 		return "critical", fmt.Sprintf("The disk of %s is %s: it takes no writes.", s.Node, st.Disk)
 	case len(unheld) > 0:

@@ -84,7 +84,7 @@ func (n *node) findTwin(ctx context.Context) (seenBy string, at netip.AddrPort) 
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, p := range n.file.Peers {
+	for _, p := range n.peers() {
 		if p.ID == n.file.Node.ID {
 			continue
 		}

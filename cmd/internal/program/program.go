@@ -33,6 +33,7 @@ type Env struct {
 type Commands struct {
 	Run     Run     `cmd:"" help:"Run a node in the foreground."`
 	Check   Check   `cmd:"" help:"Look for faults in a node file; run nothing."`
+	Witness Witness `cmd:"" help:"Be the witness of a cluster with policy witness, on a box that is no node."`
 	Config  Config  `cmd:"" help:"Print the reference of the node file with all defaults."`
 	Version Version `cmd:"" help:"Print the version."`
 }

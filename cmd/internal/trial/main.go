@@ -19,6 +19,10 @@
 //	trial emptied [-size 256]                  a node's disk emptied under load
 //	trial streams [-n 20] [-size 1024]         memory of a node that streams large objects
 //	trial churn   [-kills 20]                  gets of striped objects while nodes come and go
+//	trial rolling [-n 1] [-rate 1000]          each node stopped and started, under load
+//	trial cold    [-n 100] [-span 2m]          all nodes killed at once amid puts, and started
+//	trial grow    [-n 6] [-rate 1000]          rainctl init, invite, join to n nodes, leave to one, under load
+//	trial upgrade -old FILE [-rate 1000]       a cluster of an earlier release, upgraded node by node under load
 //
 // Sizes are in MiB. The clusters' disks are in $TMPDIR: /dev/shm leaves the disk
 // out of it.
@@ -31,6 +35,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -47,9 +52,10 @@ func run(ctx context.Context, args []string) error {
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
 		"objects": objects, "frozen": frozen, "emptied": emptied, "streams": streams, "churn": churn,
 		"effects": effects, "register": register, "queue": requests, "busy": busy,
+		"rolling": rolling, "cold": cold,
 	}
-	if len(args) == 0 || trials[args[0]] == nil {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, objects, frozen, emptied, streams or churn")
+	if len(args) == 0 || trials[args[0]] == nil && args[0] != "grow" && args[0] != "upgrade" {
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, objects, frozen, emptied, streams, churn, rolling, cold, grow or upgrade")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
@@ -62,9 +68,18 @@ func run(ctx context.Context, args []string) error {
 	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
 	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
+	fs.StringVar(&o.old, "old", "", "the program of an earlier release")
+	fs.IntVar(&o.rate, "rate", 1000, "requests a second")
+	fs.DurationVar(&o.span, "span", 0, "most time of cold; 0: no limit")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the trial's own chance")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
+	}
+	switch args[0] { // these make their own nodes
+	case "grow":
+		return grow(ctx, o)
+	case "upgrade":
+		return upgrade(ctx, o)
 	}
 	c, err := startCluster(ctx, o)
 	if err != nil {
@@ -76,10 +91,13 @@ func run(ctx context.Context, args []string) error {
 
 type options struct {
 	preset, exe, ctl, out string
+	old                   string
 	n, kills, port        int
 	seed                  uint64
 	size                  int64
 	json                  bool
+	rate                  int
+	span                  time.Duration
 }
 
 // sizeOr is the size of objects in MiB.

@@ -73,3 +73,26 @@ func TestPeerMoves(t *testing.T) {
 		t.Error("not reached at the address that the ring tells")
 	}
 }
+
+func TestForget(t *testing.T) {
+	cfg := testConfig(1)
+	a, b := pairUp(t, cfg)
+	a.Send(ring.Member{ID: m2.ID}, []byte("hello"), 1)
+	if !a.verdict(1) {
+		t.Fatal("the first message failed")
+	}
+	b.stop()
+	a.Send(m2, []byte("on its way"), 2)
+	a.Forget(m2.ID)
+	if a.verdict(2) {
+		t.Error("a message to a peer that was forgotten was delivered")
+	}
+	a.Send(m2, []byte("to nobody"), 3)
+	if a.verdict(3) {
+		t.Error("a message to nobody was delivered")
+	}
+	if s := a.Stats(); len(s.Paths) != 0 {
+		t.Errorf("paths of a peer that was forgotten: %+v", s.Paths)
+	}
+	a.Forget(m2.ID)
+}

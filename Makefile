@@ -11,7 +11,7 @@ export SEED SEEDS TIME
 
 build: assets ## the programs, into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl ./demos/lab
 
 # The player and the live picture are a matter of npm. Without npm, or without a
 # network, the programs are built nevertheless; the pages then say what they lack.

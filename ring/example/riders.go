@@ -30,8 +30,7 @@ func Add(d int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(d)) 
 // holder has left the view; "unlock" gives it back. The result is "yes" or "no".
 //
 // Who got it acts only while its lease runs, and not before the instant that came
-// with the op: until then the
-// lease of a holder that was left out may still run.
+// with the op: until then the lease of a holder that was left out may still run.
 type Lock struct {
 	holder ring.Member
 	from   ring.Instant

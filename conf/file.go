@@ -76,10 +76,10 @@ type Cluster struct {
 	// (40 ms), laptop (180 ms, one noisy machine), wan (from measurement).
 	Preset string `toml:"preset" allow:"lan|fast|wan|laptop"`
 
-	// Detection is aggressive (default: who does not answer one node within the
-	// send timeout is left out at once, and joins again). Conservative (a failed
-	// send is tried around first) comes with a later version: until then it is
-	// accepted, told as a warning in the status, and aggressive is used.
+	// Detection is conservative (default: who does not answer one node is passed
+	// over and asked by the others, and left out when a second cannot reach it) or
+	// aggressive (who does not answer one node within the send timeout is left out
+	// at once, and joins again).
 	Detection string `toml:"detection" allow:"conservative|aggressive"`
 
 	// Policy says who may act when the cluster splits: dynamic (default: a
@@ -200,7 +200,7 @@ func (c Code) String() string {
 func Default() *File {
 	return &File{
 		Node:    Node{Data: "data", DrainTimeout: 10 * time.Second},
-		Cluster: Cluster{Preset: "lan", Detection: "aggressive", Policy: "dynamic", Relay: true},
+		Cluster: Cluster{Preset: "lan", Detection: "conservative", Policy: "dynamic", Relay: true},
 		Log:     Log{Level: "info", Format: "text"},
 		Web: Web{
 			Listen:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")},

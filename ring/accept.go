@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -84,7 +85,8 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	m.call = call{}
 	m.sent = sentToken{}
 	m.holding = true
-	m.waitMade = -1
+	m.noteRotation()
+	m.noteAround()
 	if m.cfg.TraceHops {
 		m.trace(Trace{Kind: TraceAccept, Peer: from, Stamp: t.Stamp()})
 	}
@@ -273,11 +275,11 @@ func (m *Machine) fixRing() {
 	t.Suspects = slices.DeleteFunc(t.Suspects, func(s Suspect) bool { return gone(s.Member) })
 	t.Acks = slices.DeleteFunc(t.Acks, func(a Ack) bool { return gone(a.Member) })
 	t.Rows = slices.DeleteFunc(t.Rows, func(r Row) bool { return gone(r.Member) })
-	for who := range m.suspicion {
-		if gone(who) {
-			delete(m.suspicion, who)
-		}
-	}
+	maps.DeleteFunc(m.suspicion, func(who Member, _ Stamp) bool { return gone(who) })
+	maps.DeleteFunc(m.heard, func(who Member, _ Stamp) bool { return gone(who) })
+	maps.DeleteFunc(m.failed, func(who Member, _ failure) bool { return gone(who) })
+	maps.DeleteFunc(m.heardAt, func(who Member, _ Instant) bool { return gone(who) })
+	maps.DeleteFunc(m.askedAt, func(who Member, _ Instant) bool { return gone(who) })
 }
 
 // deliver hands the log up to index to the shell.
@@ -317,16 +319,6 @@ func (m *Machine) confirmLease() {
 	if m.quorumOf(m.force(), t.Stable, seen) {
 		m.lease = max(m.lease, m.passedAt.Add(m.t.Lease))
 		m.lastLease, m.isolated = m.now, false
-	}
-}
-
-// noteHeard keeps signs of life of suspects.
-func (m *Machine) noteHeard(from Member) {
-	if m.copy == nil {
-		return
-	}
-	if _, mine := m.suspicion[from]; mine || slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == from }) {
-		m.heard[from] = m.copyStamp
 	}
 }
 

@@ -21,9 +21,18 @@ type call struct {
 }
 
 type grant struct {
-	who Member
-	age time.Duration
-	at  Instant
+	who    Member
+	age    time.Duration
+	at     Instant
+	silent []Member
+}
+
+// making is when I made the token of an epoch, and how long from then on what
+// belonged to those passed over since must rest.
+type making struct {
+	epoch Epoch
+	at    Instant
+	wait  time.Duration
 }
 
 func (c *call) granted(who Member) bool {
@@ -36,14 +45,14 @@ func (m *Machine) callTimers() {
 	switch {
 	case m.holding || m.over():
 	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
-		m.make()
+		m.callNext()
 	case c.active && m.now >= c.deadline && !c.waited && m.askWitness(m.force(), c.granted):
 		c.waited = true
 		c.deadline = m.now.Add(m.askEvery())
 	case c.active && m.now >= c.deadline:
 		m.abandon()
 		m.backOff()
-	case !c.active && m.now >= m.starveAt:
+	case !c.active && m.now >= m.starvesAt():
 		m.trace(Trace{Kind: TraceStarve, Stamp: m.copyStamp, Num: int64(m.now.Sub(m.lastAt))})
 		m.startCall(true)
 	}
@@ -65,14 +74,13 @@ func (m *Machine) abandon() {
 
 // backOff waits a random while, so that two callers do not meet again.
 func (m *Machine) backOff() {
-	d := m.t.StarveTimeout/4 + time.Duration(m.rng.Int64N(int64(m.t.StarveTimeout/2)))
-	m.starveAt = m.now.Add(d)
+	m.starve(m.t.StarveTimeout/4 + time.Duration(m.rng.Int64N(int64(m.t.StarveTimeout/2))))
 }
 
 // startCall asks all members for leave to make a token. A probe asks without
 // promising or taking promises, so that a token that is merely slow lives on.
 func (m *Machine) startCall(probe bool) {
-	epoch := max(m.promised, m.copyStamp.Epoch, m.heardEpoch) + 1
+	epoch := m.nextEpoch()
 	if epoch.Generation() != m.copyStamp.Epoch.Generation() {
 		m.restart("epochs of this generation are used up")
 		return
@@ -85,17 +93,37 @@ func (m *Machine) startCall(probe bool) {
 	m.call.deadline = m.now.Add(m.t.SendTimeout + m.t.SendTimeout/4)
 	m.call.grants = []grant{{who: m.me, age: m.now.Sub(m.lastAt), at: m.now}}
 	m.trace(Trace{Kind: TraceCall, Epoch: epoch, Stamp: m.copyStamp, Text: probeText(probe)})
-	msg := Call{Epoch: epoch, Copy: m.copyStamp, Settled: m.settled().View.Number, Probe: probe}
+	msg := m.newCall(epoch, probe)
 	for _, who := range membersOf(m.force()) {
-		switch {
-		case who == m.me:
-		case who.ID == m.me.ID:
-			m.call.failed = append(m.call.failed, who) // my own former life
-		default:
-			m.call.refs[m.sendRef(who, msg)] = who
+		if who == m.me {
+			continue
+		}
+		if m.failed[who].n > 0 || who.ID == m.me.ID { // that: my own former life
+			m.call.failed = append(m.call.failed, who) // not waited for
+		}
+		if who.ID != m.me.ID {
+			m.call.refs[m.ask(who, msg)] = who
 		}
 	}
 	m.tryQuorum()
+}
+
+func (m *Machine) nextEpoch() Epoch { return max(m.promised, m.copyStamp.Epoch, m.heardEpoch) + 1 }
+
+func (m *Machine) newCall(epoch Epoch, probe bool) Call {
+	return Call{Epoch: epoch, Copy: m.copyStamp, Settled: m.settled().View.Number, Probe: probe}
+}
+
+// starvesAt is when I ask for the token, if it has not come.
+func (m *Machine) starvesAt() Instant { return max(m.starveAt, m.verdictBy()) }
+
+// verdictBy is until when the token that I sent may still be on its way; the
+// transport is about to say. 0: it has said.
+func (m *Machine) verdictBy() Instant {
+	if m.sent.ref == 0 || m.sent.stamp != m.copyStamp {
+		return 0
+	}
+	return m.passedAt.Add(m.t.StarveTimeout + m.t.SendTimeout)
 }
 
 func probeText(probe bool) string {
@@ -126,7 +154,7 @@ func (m *Machine) onCall(from Member, c Call) {
 	case c.Copy.Less(m.copyStamp):
 		deny("my copy is newer")
 		// If I starve too, I am the one to call.
-		if !m.holding && !m.call.active && m.now.Sub(m.lastAt) >= m.t.StarveTimeout-m.t.IdleRotation {
+		if !m.holding && !m.call.active && m.now >= m.verdictBy() && m.now.Sub(m.lastAt) >= m.probeAfter() {
 			m.startCall(true)
 		}
 		return
@@ -137,12 +165,12 @@ func (m *Machine) onCall(from Member, c Call) {
 		deny("promised already")
 		return
 	}
-	g := Grant{Epoch: c.Epoch, Probe: c.Probe, Age: max(0, m.now.Sub(m.lastAt))}
+	g := Grant{Epoch: c.Epoch, Probe: c.Probe, Age: max(0, m.now.Sub(m.lastAt)), Silent: m.silent()}
 	if !c.Probe {
 		m.promised, m.promisedTo = c.Epoch, from
 		m.holding = false
 		m.call = call{}
-		m.starveAt = m.now.Add(m.t.StarveTimeout)
+		m.starve(m.t.StarveTimeout)
 	}
 	m.trace(Trace{Kind: TraceGrant, Peer: from, Epoch: c.Epoch, Num: int64(g.Age), Text: probeText(c.Probe)})
 	m.send(from, g)
@@ -153,7 +181,7 @@ func (m *Machine) onGrant(from Member, g Grant) {
 	if !c.active || g.Epoch != c.epoch || g.Probe != c.probe || c.granted(from) {
 		return
 	}
-	c.grants = append(c.grants, grant{who: from, age: g.Age, at: m.now})
+	c.grants = append(c.grants, grant{who: from, age: g.Age, at: m.now, silent: g.Silent})
 	m.tryQuorum()
 }
 
@@ -164,22 +192,14 @@ func (m *Machine) callSendDone(ev SendDone) {
 	}
 }
 
-// tryQuorum goes on when a quorum has granted: from the probe to the call, from
-// the call to the token, at once if all the others answered or are known to be
-// gone, else after a short grace.
+// tryQuorum goes on when a quorum has granted: at once if all the others answered
+// or are known to be gone, else after a while: a probe waits for the transport's
+// verdict on the silent ones, a call a short grace.
 func (m *Machine) tryQuorum() {
 	c := &m.call
 	if !m.quorumOf(m.force(), m.tokStable(), c.granted) {
 		if m.allAnswered() {
 			m.askWitness(m.force(), c.granted)
-		}
-		return
-	}
-	if c.probe {
-		failed := c.failed
-		m.startCall(false)
-		if m.call.active {
-			m.call.failed = append(m.call.failed, failed...)
 		}
 		return
 	}
@@ -190,9 +210,13 @@ func (m *Machine) tryQuorum() {
 			silent = true
 		}
 	}
-	if !silent {
-		m.make()
-	} else if c.graceAt == 0 {
+	switch {
+	case !silent:
+		m.callNext()
+	case c.graceAt != 0:
+	case c.probe:
+		c.graceAt = min(m.now.Add(m.t.SendTimeout), c.deadline)
+	default:
 		c.graceAt = m.now.Add(min(m.t.IdleRotation/2, maxGrace))
 	}
 }
@@ -205,6 +229,20 @@ func (m *Machine) allAnswered() bool {
 		}
 	}
 	return true
+}
+
+// callNext goes on from the probe to the call, from the call to the token.
+func (m *Machine) callNext() {
+	if !m.call.probe {
+		m.make()
+		return
+	}
+	failed := m.call.failed
+	m.startCall(false)
+	if m.call.active {
+		m.call.failed = append(m.call.failed, failed...)
+		m.tryQuorum()
+	}
 }
 
 // maxGrace is how long a caller with a quorum waits for the rest. All were asked
@@ -221,7 +259,7 @@ func (m *Machine) onDeny(from Member, d Deny) {
 	m.trace(Trace{Kind: TraceDenied, Peer: from, Epoch: d.Epoch, Stamp: d.Copy})
 	m.abandon()
 	if m.copyStamp.Less(d.Copy) || d.Copy == m.copyStamp && d.Promised <= d.Epoch {
-		m.starveAt = m.now.Add(m.t.StarveTimeout)
+		m.starve(m.t.StarveTimeout)
 		return
 	}
 	m.backOff()
@@ -240,10 +278,8 @@ func (m *Machine) make() {
 		Ring: slices.Clone(old.Ring), Rows: slices.Clone(old.Rows), Ops: slices.Clone(old.Ops), // not from my log: it may begin above a base that was lowered
 	}
 	for _, who := range membersOf(m.force()) {
-		_, mine := m.suspicion[who]
-		if who != m.me && !c.granted(who) && (mine || m.suspectOnToken(who) || m.cfgAggressive()) {
-			t.Suspects = append(t.Suspects, Suspect{Member: who})
-			m.trace(Trace{Kind: TraceSuspect, Peer: who, Epoch: c.epoch})
+		if who != m.me && !c.granted(who) {
+			m.doubtInNew(t, who, c.grants)
 		}
 		delete(m.suspicion, who)
 		delete(m.heard, who)
@@ -252,7 +288,7 @@ func (m *Machine) make() {
 	for _, g := range c.grants {
 		freshest = min(freshest, g.age+m.now.Sub(g.at))
 	}
-	m.waitMade = max(0, m.t.Wait()-freshest)
+	m.made = making{epoch: c.epoch, at: m.now, wait: max(0, m.t.Wait()-freshest)}
 	m.copy, m.copyStamp = t, t.Stamp()
 	m.lastAt = m.now
 	m.holding, m.news, m.hurried = true, true, false
@@ -260,12 +296,57 @@ func (m *Machine) make() {
 	m.passed = Stamp{}
 	m.sent = sentToken{}
 	m.fixRing()
+	for _, s := range t.Suspects {
+		if s.By == m.me && !s.Sure {
+			m.putBack(s.Member)
+		}
+	}
 	m.trace(Trace{Kind: TraceMake, Stamp: t.Stamp(), Num: int64(len(c.grants))})
 	m.pass()
 }
 
-// cfgAggressive: a member that stays silent when all are asked is suspected.
-func (m *Machine) cfgAggressive() bool { return true }
+// doubtInNew writes one who did not grant on the token that I make. It is sure if
+// the failures of two senders say so, or all that there are of the only one.
+func (m *Machine) doubtInNew(t *Token, who Member, grants []grant) {
+	s := Suspect{Member: who}
+	_, sure := m.suspicion[who]
+	var by []Member
+	note := func(w Member) {
+		if w != (Member{}) && !slices.Contains(by, w) {
+			by = append(by, w)
+		}
+	}
+	f := m.failed[who]
+	if f.n > 0 {
+		note(m.me)
+	}
+	for _, old := range m.copy.Suspects {
+		if old.Member == who {
+			sure = sure || old.Sure
+			note(old.By)
+		}
+	}
+	for _, g := range grants {
+		if slices.Contains(g.silent, who) {
+			note(g.who)
+		}
+	}
+	if len(by) > 0 {
+		s.By = by[0]
+	}
+	granted := func(w Member) bool { return !slices.ContainsFunc(grants, func(g grant) bool { return g.who == w }) }
+	s.Sure = sure || m.cfg.Aggressive || len(by) >= 2 || f.n >= 2 && m.alone(who, granted)
+	t.Suspects = append(t.Suspects, s)
+	kind := TraceDoubt
+	if s.Sure {
+		kind = TraceSuspect
+	}
+	m.trace(Trace{Kind: kind, Peer: who, Epoch: t.Epoch})
+	if f.n > 0 {
+		f.placed = true
+		m.failed[who] = f
+	}
+}
 
 // onOut: the ring has gone on without this incarnation.
 func (m *Machine) onOut(from Member, o Out) {

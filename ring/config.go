@@ -60,9 +60,12 @@ type Config struct {
 	Founders []NodeID // ids that may found the cluster; may hold Me
 	Peers    []NodeID // ids to look for a primary at, besides founders and those on disk
 	Timing   Timing
-	Disk     Disk
-	Seed     uint64 // of the machine's own chance (back-off)
-	Tries    int    // of the Effects that ended the life before; 0: this process's first
+	// Aggressive detection leaves out who does not answer one member. Else it
+	// takes the failures of two.
+	Aggressive bool
+	Disk       Disk
+	Seed       uint64 // of the machine's own chance (back-off)
+	Tries      int    // of the Effects that ended the life before; 0: this process's first
 	// Force lets this disk alone vote in a cold start, by an operator's order. What
 	// only other disks have is lost, and if others still act there are two clusters.
 	// A primary or a better disk in reach goes before.

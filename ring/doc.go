@@ -31,5 +31,7 @@
 // 2001; the epochs, quorum grants and leases are this project's (see the design
 // page in the documentation). Where we differ on purpose: a holder whose send
 // failed probes before it calls; a caller that is denied takes back the promise
-// to itself; the base of a token may be lowered again for a joiner.
+// to itself; the base of a token may be lowered again for a joiner. Conservative
+// detection passes over whom it doubts instead of sending the token there again,
+// so that a dead member stops nobody; its second witness may be a granter.
 package ring

@@ -43,6 +43,7 @@ type Machine struct {
 
 	log       opLog
 	views     []IndexedView // ascending; at least the last settled one and all after it
+	viewOps   uint64        // view changes appended by this member
 	firstAt   map[uint64]Instant
 	freeAt    Instant // of all view changes delivered
 	delivered uint64
@@ -66,21 +67,31 @@ type Machine struct {
 	sent      sentToken
 	passed    Stamp // of the last pass, and when
 	passedAt  Instant
+	sentLate  time.Duration // lateSum then
 	lease     Instant
 	lastLease Instant // when a lease was last confirmed
 
-	suspicion map[Member]Stamp // mine; heard begins anew with each
+	failed    map[Member]failure
+	heardAt   map[Member]Instant
+	asked     map[uint64]question
+	askedAt   map[Member]Instant
+	suspicion map[Member]Stamp // mine, and sure; heard begins anew with each
 	heard     map[Member]Stamp // last sign of life of a suspect, likewise
 	joiners   map[NodeID]joiner
 	row       []byte
 
-	starveAt Instant
-	call     call
-	isolated bool
+	starveAt  Instant
+	stretched bool // for lateness of mine, once
+	rotation  time.Duration
+	wakeAt    Instant       // what the last step asked for
+	lateSum   time.Duration // by which steps were late, all together
+	lateness  time.Duration // of late
+	call      call
+	isolated  bool
 
-	pending  []*proposal
-	leaving  bool
-	waitMade time.Duration // wait for a view made together with its epoch; -1: none
+	pending []*proposal
+	leaving bool
+	made    making // last
 
 	saving   []saveNote
 	durEpoch Epoch
@@ -111,8 +122,11 @@ func New(cfg Config) *Machine {
 		suspicion: map[Member]Stamp{},
 		heard:     map[Member]Stamp{},
 		joiners:   map[NodeID]joiner{},
-		waitMade:  -1,
 		tries:     cfg.Tries,
+		failed:    map[Member]failure{},
+		heardAt:   map[Member]Instant{},
+		asked:     map[uint64]question{},
+		askedAt:   map[Member]Instant{},
 	}
 	m.seek.seekers = map[NodeID]seeker{}
 	m.others = len(m.seekIDs())
@@ -126,6 +140,7 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 		m.now = now
 	}
 	m.eff = &Effects{}
+	m.noteLate()
 	if m.state != left {
 		m.event(ev)
 		m.timers()
@@ -138,6 +153,7 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 	if m.state != left {
 		eff.Lease = m.lease
 		eff.Wake = m.wake()
+		m.wakeAt = eff.Wake
 	}
 	return eff
 }
@@ -244,7 +260,7 @@ func (m *Machine) wake() Instant {
 		if m.holding {
 			earliest(m.holdUntil)
 		} else if !m.call.active {
-			earliest(m.starveAt)
+			earliest(m.starvesAt())
 		}
 		if m.call.active {
 			earliest(m.call.deadline)

@@ -34,10 +34,12 @@ type (
 	}
 
 	// Grant answers a Call: yes. Age: since the granter last had the token.
+	// Silent: whom the granter's own last messages did not reach.
 	Grant struct {
-		Epoch Epoch
-		Probe bool
-		Age   time.Duration
+		Epoch  Epoch
+		Probe  bool
+		Age    time.Duration
+		Silent []Member
 	}
 
 	// Deny answers a Call: no; here is why.

@@ -49,6 +49,8 @@ func (m *Machine) pass() {
 	t.Seq++
 	m.clearSuspects()
 	m.placeSuspects()
+	m.askDoubted()
+	m.passAround()
 	m.appendView()
 	m.appendOps()
 	m.placeRow()
@@ -57,7 +59,7 @@ func (m *Machine) pass() {
 	m.copyStamp = t.Stamp()
 	m.recount()
 	m.arrived = t.Commit // whoever gets this token gets it with this commit
-	m.passed, m.passedAt = t.Stamp(), m.now
+	m.passed, m.passedAt, m.sentLate = t.Stamp(), m.now, m.lateSum
 	m.lastAt = m.now
 	m.settleProposals()
 	m.save(false)
@@ -68,7 +70,12 @@ func (m *Machine) pass() {
 		return
 	}
 	m.holding = false
-	m.starveAt = m.now.Add(m.t.StarveTimeout)
+	m.starve(m.probeAfter())
+	if !m.quorumOf(m.force(), t.Stable, func(who Member) bool { return !m.suspectOnToken(who) }) {
+		// Those who are left could not go on: all must be asked at once.
+		m.startCall(true)
+		return
+	}
 	if m.cfg.TraceHops {
 		m.trace(Trace{Kind: TracePass, Peer: next, Stamp: t.Stamp()})
 	}
@@ -121,55 +128,13 @@ func (m *Machine) suspectOnToken(who Member) bool {
 	return slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == who })
 }
 
-// clearSuspects takes from the token those that were heard from since they
-// were suspected.
-func (m *Machine) clearSuspects() {
-	t := m.copy
-	t.Suspects = slices.DeleteFunc(t.Suspects, func(s Suspect) bool {
-		at, ok := m.heard[s.Member]
-		since := Stamp{Epoch: t.Epoch, Seq: s.Seq}
-		if ok && since.Less(at) {
-			m.trace(Trace{Kind: TraceClear, Peer: s.Member, Stamp: t.Stamp()})
-			delete(m.heard, s.Member)
-			delete(m.suspicion, s.Member)
-			return true
-		}
-		return false
-	})
-}
-
-// placeSuspects writes my own suspicions on the token.
-func (m *Machine) placeSuspects() {
-	t := m.copy
-	in := membersOf(m.force())
-	for _, who := range in { // not over the map: its order is chance
-		if _, ok := m.suspicion[who]; !ok || m.suspectOnToken(who) {
-			continue
-		}
-		if _, ok := m.heard[who]; ok { // what is in heard came after my suspicion
-			delete(m.suspicion, who)
-			delete(m.heard, who)
-			continue
-		}
-		t.Suspects = append(t.Suspects, Suspect{Member: who, Seq: t.Seq})
-		m.trace(Trace{Kind: TraceSuspect, Peer: who, Stamp: t.Stamp()})
-		delete(m.suspicion, who)
-	}
-}
-
 // appendView appends one view change if one is called for and none is pending.
 func (m *Machine) appendView() {
 	if m.viewPending() || len(m.views) == 0 {
-		m.waitMade = -1
 		return
 	}
 	cur := m.newest().View
-	var gone []Member
-	for _, s := range m.copy.Suspects {
-		if cur.Has(s.Member) {
-			gone = append(gone, s.Member)
-		}
-	}
+	gone, wait := m.toLeaveOut(cur)
 	if !cur.QuorumWith(func(w Member) bool { return !slices.Contains(gone, w) }, m.tie(cur)) {
 		gone = nil // the rest could never settle it
 	}
@@ -177,9 +142,7 @@ func (m *Machine) appendView() {
 	c := ViewChange{Wait: m.t.Wait()}
 	switch {
 	case len(gone) > 0:
-		if m.waitMade >= 0 {
-			c.Wait = m.waitMade
-		}
+		c.Wait = wait
 		// A suspect that is back as a newer incarnation is replaced in one change.
 		joining = slices.DeleteFunc(joining, func(j Member) bool {
 			return !slices.ContainsFunc(gone, func(g Member) bool { return g.ID == j.ID })
@@ -201,7 +164,6 @@ func (m *Machine) appendView() {
 		c.Kind, c.Who, c.Wait = CauseLeave, []Member{m.me}, 0
 		c.View = cur.next(func(w Member) bool { return w == m.me })
 	}
-	m.waitMade = -1
 	if len(c.View.Members) > 0 {
 		m.lowerBase(joining)
 		m.appendViewOp(c)
@@ -209,9 +171,35 @@ func (m *Machine) appendView() {
 	}
 }
 
+// toLeaveOut are the members that a view change is to leave out, and how long
+// what was theirs must rest. Who was passed over since this epoch was made has had
+// no token of it, so the wait reckoned then still holds; its rest only the maker
+// knows, and the others leave it a while to come by.
+func (m *Machine) toLeaveOut(cur View) (gone []Member, wait time.Duration) {
+	t := m.copy
+	since := true
+	for _, s := range t.Suspects {
+		if !s.Sure || !cur.Has(s.Member) {
+			continue
+		}
+		if s.Seq == 0 && m.made.epoch != t.Epoch && t.Seq < s.SureAt+2*uint64(len(t.Ring)) {
+			continue
+		}
+		since = since && s.Seq == 0 && m.made.epoch == t.Epoch
+		gone = append(gone, s.Member)
+	}
+	if since {
+		return gone, max(0, m.made.wait-m.now.Sub(m.made.at))
+	}
+	return gone, m.t.Wait()
+}
+
 // appendViewOp puts a view change at the end of the log that I hold.
 func (m *Machine) appendViewOp(c ViewChange) {
-	e := Entry{From: m.me, Rider: RiderViews, N: c.View.Number, Data: encodeViewChange(c)}
+	// A number of its own: a change that was cut and is made again, with the same
+	// content, is another op, and its wait is counted anew by whoever had the first.
+	m.viewOps++
+	e := Entry{From: m.me, Rider: RiderViews, N: m.viewOps, Data: encodeViewChange(c)}
 	m.log.append(e)
 	m.copy.Ops = append(m.copy.Ops, e)
 	index := m.log.last()
@@ -279,6 +267,7 @@ func (m *Machine) placeRow() {
 
 // sendDone is the transport's verdict.
 func (m *Machine) sendDone(ev SendDone) {
+	m.answered(ev)
 	if m.call.active {
 		m.callSendDone(ev)
 	}
@@ -289,11 +278,16 @@ func (m *Machine) sendDone(ev SendDone) {
 	s := m.sent
 	m.sent.ref = 0
 	if ev.OK {
+		delete(m.failed, s.to)
+		m.noteHeard(s.to)
 		if s.last {
 			m.eff.Left = true
 			m.trace(Trace{Kind: TraceLeft, Stamp: s.stamp})
 		}
 		return
+	}
+	if !m.holding && m.copyStamp == s.stamp {
+		m.noteFailed(question{s.to, m.sentLate})
 	}
 	m.tokenFailed(s)
 }
@@ -305,8 +299,6 @@ func (m *Machine) tokenFailed(s sentToken) {
 		return // it went round: it was delivered
 	}
 	m.trace(Trace{Kind: TraceSendFailed, Peer: s.to, Stamp: s.stamp})
-	m.suspicion[s.to] = m.copyStamp
-	delete(m.heard, s.to)
 	m.startCall(true)
 }
 
@@ -323,6 +315,9 @@ func (m *Machine) onRefused(from Member, r Refused) {
 	case r.Promised > r.Token.Epoch: // my token's time is over; nobody is to blame
 	case r.Copy.Epoch == r.Token.Epoch && !r.Copy.Less(r.Token): // it was delivered before
 	default:
+		// It lives, and says itself that it cannot go on from here.
+		m.suspicion[s.to] = m.copyStamp
+		delete(m.heard, s.to)
 		m.tokenFailed(s)
 	}
 }

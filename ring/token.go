@@ -56,10 +56,13 @@ type Ack struct {
 	Seen   uint64 // seq at its last accept or pass
 }
 
-// Suspect is a member that is skipped; Seq is the token's when it was suspected.
+// Suspect is a member that is skipped, because it is doubted or to be left out.
 type Suspect struct {
 	Member Member
-	Seq    uint64
+	Seq    uint64 // the token's when it was doubted; 0: since this epoch was made
+	By     Member // whom it did not answer; zero: nobody has failed to reach it yet
+	Sure   bool   // to be left out
+	SureAt uint64 // the token's seq when it became sure
 }
 
 // Row is a member's load row: a few bytes that its shell wants all to know.

@@ -21,6 +21,7 @@ const (
 	TraceDeny        TraceKind = "deny 911"
 	TraceDenied      TraceKind = "911 was denied"
 	TraceMake        TraceKind = "make token"
+	TraceDoubt       TraceKind = "doubt"
 	TraceSuspect     TraceKind = "suspect"
 	TraceClear       TraceKind = "clear suspicion"
 	TraceView        TraceKind = "append view"

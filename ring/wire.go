@@ -1,13 +1,13 @@
 package ring
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// Wire format, version 1. Big-endian throughout.
+// Wire format, versions 1 and 2. Big-endian throughout.
 //
 //	message   version u8 | kind u8 | body
 //	member    id u32 | incarnation u64
@@ -20,143 +20,47 @@ import (
 // A message parses in exactly one way and is written back byte for byte. A
 // parser never allocates more than a small multiple of what it was given.
 
-// WireVersion is the version of the message format that this program speaks.
-const WireVersion = 1
+// WireVersion is the version of the message format that this program speaks, and
+// WireOldest the oldest that it still reads and writes, for nodes of the release
+// before. Version 2 tells doubts from suspicions, and grants bear witness: in
+// version 1 a suspect is sure, doubts are left out, and grants are silent.
+const (
+	WireVersion = 2
+	WireOldest  = 1
+)
 
 // ErrMalformed says that bytes are no message of this version.
 var ErrMalformed = errors.New("ring: malformed message")
 
-type writer struct{ b []byte }
-
-func (w *writer) u8(v uint8)   { w.b = append(w.b, v) }
-func (w *writer) u16(v uint16) { w.b = binary.BigEndian.AppendUint16(w.b, v) }
-func (w *writer) u32(v uint32) { w.b = binary.BigEndian.AppendUint32(w.b, v) }
-func (w *writer) u64(v uint64) { w.b = binary.BigEndian.AppendUint64(w.b, v) }
-func (w *writer) bool(v bool) {
-	if v {
-		w.u8(1)
-	} else {
-		w.u8(0)
+func (w *writer) suspects(list []Suspect) {
+	if w.version < 2 {
+		list = slices.DeleteFunc(slices.Clone(list), func(s Suspect) bool { return !s.Sure })
 	}
-}
-func (w *writer) bytes(b []byte)  { w.u32(uint32(len(b))); w.b = append(w.b, b...) }
-func (w *writer) member(m Member) { w.u32(uint32(m.ID)); w.u64(uint64(m.Inc)) }
-func (w *writer) stamp(s Stamp)   { w.u64(uint64(s.Epoch)); w.u64(s.Seq) }
-func (w *writer) members(l []Member) {
-	w.u16(uint16(len(l)))
-	for _, m := range l {
-		w.member(m)
-	}
-}
-
-func (w *writer) view(v View) {
-	w.u64(v.Number)
-	w.u16(uint16(len(v.Members)))
-	for _, m := range v.Members {
-		w.member(m.Member)
-		w.u64(m.Since)
-	}
-}
-
-func (w *writer) entry(e Entry) {
-	w.member(e.From)
-	w.u64(e.N)
-	w.u8(uint8(e.Rider))
-	w.bytes(e.Data)
-}
-
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n < 0 || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (r *reader) bool() bool {
-	v := r.u8()
-	if v > 1 {
-		r.bad = true
-	}
-	return v == 1
-}
-
-func (r *reader) bytes(limit int) []byte {
-	n := r.u32()
-	if n > uint32(limit) {
-		r.bad = true
-		return nil
-	}
-	if n == 0 {
-		return nil
-	}
-	return append([]byte(nil), r.take(int(n))...)
-}
-
-func (r *reader) member() Member { return Member{NodeID(r.u32()), Incarnation(r.u64())} }
-func (r *reader) stamp() Stamp   { return Stamp{Epoch(r.u64()), r.u64()} }
-
-// count reads a list's length and refuses one that its bytes cannot hold.
-func (r *reader) count(limit, itemSize int) int {
-	n := int(r.u16())
-	if n > limit || n*itemSize > len(r.b) {
-		r.bad = true
-		return 0
-	}
-	return n
-}
-
-func (r *reader) view() View {
-	v := View{Number: r.u64()}
-	n := r.count(MaxMembers, 20)
-	for i := range n {
-		m := ViewMember{Member: r.member(), Since: r.u64()}
-		if i > 0 && m.ID <= v.Members[i-1].ID {
-			r.bad = true
-			return v
+	w.u16(uint16(len(list)))
+	for _, s := range list {
+		w.member(s.Member)
+		w.u64(s.Seq)
+		if w.version >= 2 {
+			w.member(s.By)
+			w.bool(s.Sure)
+			w.u64(s.SureAt)
 		}
-		v.Members = append(v.Members, m)
 	}
-	return v
 }
 
-func (r *reader) entry() Entry {
-	return Entry{From: r.member(), N: r.u64(), Rider: RiderID(r.u8()), Data: r.bytes(MaxOp)}
+func (r *reader) suspects() (list []Suspect) {
+	if r.version < 2 {
+		for range r.count(MaxMembers, 20) {
+			s := Suspect{Member: r.member(), Seq: r.u64(), Sure: true}
+			s.SureAt = s.Seq
+			list = append(list, s)
+		}
+		return list
+	}
+	for range r.count(MaxMembers, 41) {
+		list = append(list, Suspect{r.member(), r.u64(), r.member(), r.bool(), r.u64()})
+	}
+	return list
 }
 
 func (w *writer) token(t *Token) {
@@ -165,11 +69,7 @@ func (w *writer) token(t *Token) {
 	w.u64(t.Commit)
 	w.u64(t.Stable)
 	w.members(t.Ring)
-	w.u16(uint16(len(t.Suspects)))
-	for _, s := range t.Suspects {
-		w.member(s.Member)
-		w.u64(s.Seq)
-	}
+	w.suspects(t.Suspects)
 	w.u16(uint16(len(t.Acks)))
 	for _, a := range t.Acks {
 		w.member(a.Member)
@@ -191,12 +91,8 @@ func (w *writer) token(t *Token) {
 func (r *reader) token() *Token {
 	s := r.stamp()
 	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.u64(), Commit: r.u64(), Stable: r.u64()}
-	for range r.count(MaxMembers, 12) {
-		t.Ring = append(t.Ring, r.member())
-	}
-	for range r.count(MaxMembers, 20) {
-		t.Suspects = append(t.Suspects, Suspect{r.member(), r.u64()})
-	}
+	t.Ring = r.members()
+	t.Suspects = r.suspects()
 	for range r.count(MaxMembers, 36) {
 		t.Acks = append(t.Acks, Ack{r.member(), r.u64(), r.u64(), r.u64()})
 	}
@@ -219,10 +115,14 @@ func (r *reader) token() *Token {
 
 const entryOverhead = 12 + 8 + 1 + 4
 
-// AppendMessage appends m's bytes to b.
-func AppendMessage(b []byte, m Message) []byte {
-	w := writer{b}
-	w.u8(WireVersion)
+// AppendMessage appends m's bytes to b, in the newest version.
+func AppendMessage(b []byte, m Message) []byte { return AppendMessageAs(b, m, WireVersion) }
+
+// AppendMessageAs appends m's bytes to b in a version from WireOldest to
+// WireVersion.
+func AppendMessageAs(b []byte, m Message, version int) []byte {
+	w := writer{b: b, version: min(max(version, WireOldest), WireVersion)}
+	w.u8(uint8(w.version))
 	w.u8(uint8(m.kind()))
 	switch m := m.(type) {
 	case *Token:
@@ -236,6 +136,9 @@ func AppendMessage(b []byte, m Message) []byte {
 		w.u64(uint64(m.Epoch))
 		w.bool(m.Probe)
 		w.u64(uint64(m.Age))
+		if w.version >= 2 {
+			w.members(m.Silent)
+		}
 	case Deny:
 		w.u64(uint64(m.Epoch))
 		w.u64(uint64(m.Promised))
@@ -284,8 +187,8 @@ func AppendMessage(b []byte, m Message) []byte {
 // ParseMessage reads one message. It keeps nothing of b.
 func ParseMessage(b []byte) (Message, error) {
 	r := &reader{b: b}
-	if v := r.u8(); v != WireVersion {
-		return nil, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, WireVersion)
+	if r.version = int(r.u8()); r.version < WireOldest || r.version > WireVersion {
+		return nil, fmt.Errorf("%w: version %d, this program speaks %d to %d", ErrMalformed, r.version, WireOldest, WireVersion)
 	}
 	k := kind(r.u8())
 	m := r.body(k)
@@ -295,6 +198,14 @@ func ParseMessage(b []byte) (Message, error) {
 	return m, nil
 }
 
+func (r *reader) grant() Grant {
+	g := Grant{Epoch: Epoch(r.u64()), Probe: r.bool(), Age: r.duration()}
+	if r.version >= 2 {
+		g.Silent = r.members()
+	}
+	return g
+}
+
 func (r *reader) body(k kind) Message {
 	switch k {
 	case kindToken:
@@ -302,7 +213,7 @@ func (r *reader) body(k kind) Message {
 	case kindCall:
 		return Call{Epoch(r.u64()), r.stamp(), r.u64(), r.bool()}
 	case kindGrant:
-		return Grant{Epoch(r.u64()), r.bool(), r.duration()}
+		return r.grant()
 	case kindDeny:
 		return Deny{Epoch(r.u64()), Epoch(r.u64()), r.stamp(), r.bool()}
 	case kindOut:
@@ -350,9 +261,7 @@ func encodeViewChange(c ViewChange) []byte {
 func ParseViewChange(b []byte) (ViewChange, error) {
 	r := &reader{b: b}
 	c := ViewChange{View: r.view(), Wait: r.duration(), Cold: r.bool(), Kind: CauseKind(r.u8())}
-	for range r.count(MaxMembers, 12) {
-		c.Who = append(c.Who, r.member())
-	}
+	c.Who = r.members()
 	if r.bad || len(r.b) != 0 || len(c.View.Members) == 0 {
 		return ViewChange{}, fmt.Errorf("%w: view change", ErrMalformed)
 	}
@@ -362,7 +271,7 @@ func ParseViewChange(b []byte) (ViewChange, error) {
 // AppendHeader appends a snapshot header's bytes: stamp, index, stable, list of
 // (index u64 | cold u8 | view).
 func AppendHeader(b []byte, h SnapshotHeader) []byte {
-	w := writer{b}
+	w := writer{b: b}
 	w.stamp(h.Stamp)
 	w.u64(h.Index)
 	w.u64(h.Stable)
@@ -390,7 +299,7 @@ func ParseHeader(b []byte) (SnapshotHeader, error) {
 
 // AppendEntry appends an entry's bytes, as they stand on the token and on disk.
 func AppendEntry(b []byte, e Entry) []byte {
-	w := writer{b}
+	w := writer{b: b}
 	w.entry(e)
 	return w.b
 }

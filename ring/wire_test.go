@@ -20,7 +20,7 @@ func sampleMessages() []Message {
 	return []Message{
 		&Token{
 			Epoch: e, Seq: 99, Base: 10, Commit: 11, Stable: 10, Ring: []Member{a, b},
-			Suspects: []Suspect{{b, 4}}, Acks: []Ack{{a, 12, 11, 98}}, Rows: []Row{{a, []byte("row")}},
+			Suspects: []Suspect{{b, 4, a, true, 7}}, Acks: []Ack{{a, 12, 11, 98}}, Rows: []Row{{a, []byte("row")}},
 			Ops: []Entry{{From: a, N: 1, Rider: RiderVIP, Data: []byte("op")}, {From: b, N: 7, Rider: RiderViews, Data: change}},
 		},
 		Call{Epoch: e, Copy: Stamp{e, 4}, Settled: 6, Probe: true},
@@ -83,13 +83,14 @@ func TestParserRefusesLies(t *testing.T) {
 func FuzzParseMessage(f *testing.F) {
 	for _, m := range sampleMessages() {
 		f.Add(AppendMessage(nil, m))
+		f.Add(AppendMessageAs(nil, m, WireOldest))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseMessage(b)
 		if err != nil {
 			return
 		}
-		if got := AppendMessage(nil, m); !bytes.Equal(got, b) {
+		if got := AppendMessageAs(nil, m, int(b[0])); !bytes.Equal(got, b) {
 			t.Fatalf("accepted %x, writes it back as %x", b, got)
 		}
 	})

@@ -25,7 +25,7 @@
 // memory up to Config.WindowBytes, bodies that are opened again and again as files
 // up to Config.DecodedBytes, so that they go out by sendfile.
 //
-// Memory. A put holds up to 10 coded blocks (2.5 MiB at n = 4) and 1 MiB; a
+// Memory. A put holds up to 16 coded blocks (4 MiB at n = 4) and 1 MiB; a
 // sequential reader up to three windows besides the cache.
 //
 // Repair. A node makes exactly the symbols that it lacks, from k others, those

@@ -142,9 +142,11 @@ func (c *cluster) add(id ring.NodeID) *node {
 // start starts a node on its folder and joins it by a member's snapshot.
 func (c *cluster) start(n *node) {
 	c.t.Helper()
+	n.mu.Lock() // others call it all the time; it answers when it has its handlers
 	n.conns = map[net.Conn]bool{}
 	n.handle = map[string]func(context.Context, ring.NodeID, net.Conn){}
-	n.down, n.frozen = false, false
+	n.down, n.frozen = true, false
+	n.mu.Unlock()
 	log := slog.New(slog.DiscardHandler)
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.PeerStall = n.dir, c.stall
@@ -156,6 +158,9 @@ func (c *cluster) start(n *node) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	n.mu.Lock()
+	n.down = false
+	n.mu.Unlock()
 	n.s, n.rider = s, s.Rider()
 	s.windows.free = func(b []byte) { poison(b); s.freeRaw(b) }
 	ctx, cancel := context.WithCancel(context.Background())

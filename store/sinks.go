@@ -16,13 +16,13 @@ import (
 type sink struct {
 	node   ring.NodeID
 	column int
-	ch     chan *block
-	dead   chan struct{} // closed when nobody takes blocks any more
+	ch     chan *batch
+	dead   chan struct{} // closed when nobody takes batches any more
 	drop   context.CancelCauseFunc
 }
 
-// hand gives a block to all sinks that still take some.
-func (p *stripePut) hand(b *block) error {
+// hand gives a batch to all sinks that still take some.
+func (p *stripePut) hand(b *batch) error {
 	b.refs.Store(int32(len(p.sinks) + 1))
 	for _, k := range p.sinks {
 		if err := p.push(k, b); err != nil {
@@ -33,15 +33,15 @@ func (p *stripePut) hand(b *block) error {
 	return nil
 }
 
-func (p *stripePut) release(b *block) {
+func (p *stripePut) release(b *batch) {
 	if b.refs.Add(-1) == 0 {
-		p.s.blocks.Put(b)
+		p.s.batches.Put(b)
 	}
 }
 
-// push gives a block to a sink. A member that makes no progress is left out
+// push gives a batch to a sink. A member that makes no progress is left out
 // after a while; this node's own disk is waited for.
-func (p *stripePut) push(k *sink, b *block) error {
+func (p *stripePut) push(k *sink, b *batch) error {
 	select {
 	case k.ch <- b:
 		return nil
@@ -93,8 +93,8 @@ func (p *stripePut) spare() bool {
 	return alive > max(p.code.K, len(p.nodes)/2+1)
 }
 
-// next returns the next block; nil: the body has ended.
-func (p *stripePut) next(ctx context.Context, k *sink) (*block, error) {
+// next returns the next batch; nil: the body has ended.
+func (p *stripePut) next(ctx context.Context, k *sink) (*batch, error) {
 	select {
 	case b := <-k.ch:
 		return b, nil
@@ -118,8 +118,11 @@ func (p *stripePut) toDisk(ctx context.Context, k *sink) error {
 		if b == nil {
 			return w.commit(p.end)
 		}
-		unit, _ := b.column(k.column, stride(p.code))
-		err = w.write(unit)
+		for i := range b.units {
+			if err = w.write(b.unit(p.code, k.column, i)); err != nil {
+				break
+			}
+		}
 		p.release(b)
 		if err != nil {
 			return err
@@ -156,8 +159,7 @@ func (p *stripePut) toMember(ctx context.Context, k *sink) error {
 			if b == nil {
 				break
 			}
-			_, wire := b.column(k.column, stride(p.code))
-			_, err = c.Write(wire)
+			_, err = c.Write(b.wire(p.code, k.column))
 			p.release(b)
 			if err != nil {
 				return fmt.Errorf("%w: %v", errMidway, err)

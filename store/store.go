@@ -36,7 +36,7 @@ type Store struct {
 	decoded *decodedFiles
 	speeds  *speeds
 	codes   sync.Map     // [2]int -> array.Code
-	blocks  sync.Pool    // of *block
+	batches sync.Pool    // of *batch
 	raws    [3]sync.Pool // of *[]byte
 
 	holdOrphans func() time.Time // see HoldOrphans

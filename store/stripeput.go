@@ -18,29 +18,50 @@ import (
 )
 
 const (
-	// ahead is how many blocks a member may be behind the client before the put
-	// waits for it: what a put holds in memory is this many blocks with their
-	// parities, 2.5 MiB at (4,2).
-	ahead = 10
-	// unitHead is the room before a unit: its length on the wire is in the last
-	// four bytes, and the unit begins at a cache line.
-	unitHead = 64
-	unitTail = 64 // the checksum, and the rest of a cache line
+	// gather is how many blocks go their way together: a hand-over, and a write to
+	// a member, cost a wake-up each.
+	gather = 4
+	// ahead is how many batches a member may be behind the client before the put
+	// waits for it.
+	ahead = 2
+	// unitHead is a unit's length on the wire, before it.
+	unitHead = 4
 )
 
-// block is a coded block on its way to the members. Column c begins at c*stride.
-type block struct {
-	buf  []byte
-	unit int // length of its units
-	refs atomic.Int32
+// batch is up to gather coded blocks on their way to the members: for each column
+// its units as they go over the wire, each with its length and its checksum.
+type batch struct {
+	buf   []byte
+	units int // of each column
+	last  int // length of the last unit; those before are whole
+	refs  atomic.Int32
 }
 
-func stride(g array.Geometry) int { return unitHead + (g.Unit+63)&^63 + unitTail }
+func wireUnit(g array.Geometry) int { return unitHead + g.Unit + symbol.SumLen }
 
-// column is a unit with its checksum; wire has its length before it, too.
-func (b *block) column(c, stride int) (unit, wire []byte) {
-	from := c*stride + unitHead
-	return b.buf[from : from+b.unit+symbol.SumLen], b.buf[from-4 : from+b.unit+symbol.SumLen]
+func newBatch(g array.Geometry) *batch { return &batch{buf: make([]byte, batchLen(g))} }
+
+func batchLen(g array.Geometry) int { return g.N * gather * wireUnit(g) }
+
+// room is where unit i of column c lies: its length, itself and its checksum.
+func (b *batch) room(g array.Geometry, c, i int) []byte {
+	from := (c*gather + i) * wireUnit(g)
+	return b.buf[from : from+wireUnit(g)]
+}
+
+// unit is unit i of column c with its checksum.
+func (b *batch) unit(g array.Geometry, c, i int) []byte {
+	n := g.Unit
+	if i == b.units-1 {
+		n = b.last
+	}
+	return b.room(g, c, i)[unitHead:][:n+symbol.SumLen]
+}
+
+// wire is what goes to the member that has column c.
+func (b *batch) wire(g array.Geometry, c int) []byte {
+	from := c * gather * wireUnit(g)
+	return b.buf[from : from+(b.units-1)*wireUnit(g)+unitHead+b.last+symbol.SumLen]
 }
 
 // stripePut brings one body to the nodes of its placement.
@@ -182,7 +203,7 @@ func (p *stripePut) start() {
 			continue // the repair brings its column when it is back
 		}
 		ctx, cancel := context.WithCancelCause(p.f.ctx)
-		k := &sink{node: id, column: c, ch: make(chan *block, ahead), dead: make(chan struct{}), drop: cancel}
+		k := &sink{node: id, column: c, ch: make(chan *batch, ahead), dead: make(chan struct{}), drop: cancel}
 		p.sinks = append(p.sinks, k)
 		p.f.run(id, func() error {
 			defer cancel(nil)
@@ -202,14 +223,14 @@ func (p *stripePut) feed(body io.Reader) (sum catalog.Sum, n int64, err error) {
 	if !p.hashed {
 		h = sha256.New()
 	}
-	step, checked := stride(p.code), int64(0)
-	for {
-		b, _ := p.s.blocks.Get().(*block)
-		if b == nil || len(b.buf) != p.code.N*step {
-			b = &block{buf: make([]byte, p.code.N*step)}
+	checked := int64(0)
+	for size, end := 1, false; !end; size = min(2*size, gather) { // the first ones soon
+		b, _ := p.s.batches.Get().(*batch)
+		if b == nil || len(b.buf) != batchLen(p.code) {
+			b = newBatch(p.code)
 		}
-		r, end, err := p.fill(b, body, h)
-		if err != nil {
+		var r int
+		if r, end, err = p.fill(b, size, body, h); err != nil {
 			return sum, n, err
 		}
 		if n += int64(r); n > p.s.cfg.MaxObject {
@@ -226,9 +247,6 @@ func (p *stripePut) feed(body io.Reader) (sum catalog.Sum, n int64, err error) {
 				return sum, n, err
 			}
 		}
-		if end {
-			break
-		}
 	}
 	if err := checkSize(n, p.early.size); err != nil {
 		return sum, n, err
@@ -243,13 +261,24 @@ func (p *stripePut) feed(body io.Reader) (sum catalog.Sum, n int64, err error) {
 	return sum, n, nil
 }
 
-// fill reads a block, of r bytes, and codes it.
-func (p *stripePut) fill(b *block, body io.Reader, h hash.Hash) (r int, end bool, err error) {
-	step, k := stride(p.code), p.code.K
-	b.unit = p.code.Unit
-	for c := 0; c < k && !end; c++ {
-		unit, _ := b.column(c, step)
-		unit = unit[:p.code.Unit]
+// fill reads up to size blocks, of r bytes, and codes them.
+func (p *stripePut) fill(b *batch, size int, body io.Reader, h hash.Hash) (r int, end bool, err error) {
+	b.units, b.last = 0, p.code.Unit
+	for b.units < size && !end {
+		var n int
+		if n, end, err = p.fillBlock(b, body, h); err != nil {
+			return r, end, err
+		}
+		r += n
+	}
+	return r, end, nil
+}
+
+// fillBlock reads the batch's next block, of r bytes, and codes it.
+func (p *stripePut) fillBlock(b *batch, body io.Reader, h hash.Hash) (r int, end bool, err error) {
+	i := b.units
+	for c := 0; c < p.code.K && !end; c++ {
+		unit := b.room(p.code, c, i)[unitHead:][:p.code.Unit]
 		var n int
 		if n, end, err = readChunk(body, unit); err != nil {
 			return r, end, err
@@ -261,38 +290,38 @@ func (p *stripePut) fill(b *block, body io.Reader, h hash.Hash) (r int, end bool
 	if r == 0 {
 		return 0, true, nil
 	}
+	b.units++
 	if int64(r) < p.code.Block() {
-		p.shorten(b, r)
+		p.shorten(b, i, r)
 	}
 	units := make([][]byte, p.code.N)
 	for c := range units {
-		u, _ := b.column(c, step)
-		units[c] = u[:b.unit]
+		units[c] = b.unit(p.code, c, i)
+		units[c] = units[c][:len(units[c])-symbol.SumLen]
 	}
 	if err := p.coder.Encode(units); err != nil {
 		return r, end, err
 	}
 	for c, u := range units {
-		binary.BigEndian.PutUint32(u[b.unit:b.unit+symbol.SumLen], symbol.Checksum(u, c, p.blocks))
-		binary.BigEndian.PutUint32(b.buf[c*step+unitHead-4:], uint32(b.unit))
+		binary.BigEndian.PutUint32(u[len(u):len(u)+symbol.SumLen], symbol.Checksum(u, c, p.blocks))
+		binary.BigEndian.PutUint32(b.room(p.code, c, i), uint32(len(u)))
 	}
 	p.blocks++
 	return r, end, nil
 }
 
-// shorten cuts a block of r bytes into units that are no longer than need be.
-func (p *stripePut) shorten(b *block, r int) {
-	step := stride(p.code)
+// shorten cuts the batch's last block, of r bytes, into units that are no longer
+// than need be.
+func (p *stripePut) shorten(b *batch, i, r int) {
 	flat := make([]byte, 0, p.code.Block())
 	for c := 0; len(flat) < r; c++ {
-		unit, _ := b.column(c, step)
+		unit := b.room(p.code, c, i)[unitHead:]
 		flat = append(flat, unit[:min(p.code.Unit, r-len(flat))]...)
 	}
-	b.unit = array.UnitOf(r, p.code.K)
-	flat = flat[:b.unit*p.code.K]
+	b.last = array.UnitOf(r, p.code.K)
+	flat = flat[:b.last*p.code.K]
 	clear(flat[r:])
 	for c := range p.code.K {
-		unit, _ := b.column(c, step)
-		copy(unit, flat[c*b.unit:(c+1)*b.unit])
+		copy(b.room(p.code, c, i)[unitHead:], flat[c*b.last:(c+1)*b.last])
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"rain/store/catalog"
@@ -124,13 +125,14 @@ type stallConn struct {
 	net.Conn
 	ctx   context.Context
 	stall time.Duration
+	until *atomic.Int64 // the deadline that was set last, Unix nanoseconds
 }
 
 // guardConn returns conn with a limit on stalls, and what takes the limit away
 // again so that the connection can be kept.
 func guardConn(ctx context.Context, conn net.Conn, stall time.Duration) (*stallConn, func()) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return &stallConn{Conn: conn, ctx: ctx, stall: stall}, func() {
+	return &stallConn{Conn: conn, ctx: ctx, stall: stall, until: new(atomic.Int64)}, func() {
 		if stop() {
 			_ = conn.SetDeadline(time.Time{})
 		}
@@ -138,10 +140,15 @@ func guardConn(ctx context.Context, conn net.Conn, stall time.Duration) (*stallC
 }
 
 // allow sets the time for the next step. If ctx ends after the check, its
-// AfterFunc overrides the deadline.
+// AfterFunc overrides the deadline. One that is at most an eighth too near or too
+// far stays: setting it for each record of a stream costs more than the checksums.
 func (c *stallConn) allow(d time.Duration) error {
-	if err := c.SetDeadline(time.Now().Add(d)); err != nil {
-		return err
+	until := time.Now().Add(d)
+	if by := time.Duration(until.UnixNano() - c.until.Load()); by > d/8 || by < -d/8 {
+		if err := c.SetDeadline(until); err != nil {
+			return err
+		}
+		c.until.Store(until.UnixNano())
 	}
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
@@ -164,7 +171,7 @@ func (c *stallConn) Write(p []byte) (int, error) {
 }
 
 // within is c with another limit on stalls.
-func (c *stallConn) within(d time.Duration) *stallConn { return &stallConn{c.Conn, c.ctx, d} }
+func (c *stallConn) within(d time.Duration) *stallConn { return &stallConn{c.Conn, c.ctx, d, c.until} }
 
 // readStatus waits d for the member's word.
 func (c *stallConn) readStatus(d time.Duration) (status, error) {

@@ -95,7 +95,23 @@ func (c *upCmd) Run(ctx context.Context, w io.Writer) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // ends with the laboratory, or with this process
+	if c.Bound {
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		go leash(stop) // ends with this process
+	}
 	return c.wait(ctx, w, dir, cmd.Process.Pid, ended)
+}
+
+// leash calls stop when who started this program is gone: then the pipe that is
+// its standard input ends. Any other standard input says nothing.
+func leash(stop context.CancelFunc) {
+	if st, err := os.Stdin.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
+		return
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // its end is what matters
+	stop()
 }
 
 // startFirst starts the laboratory with a priority above that of its nodes: real

@@ -18,12 +18,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,6 +34,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"rain/demos/lab/flood"
 	"rain/demos/lab/viewer"
 )
 
@@ -57,6 +60,8 @@ type grammar struct {
 	Capture captureCmd `cmd:"" help:"Write what a port (n1.0) sends and gets into a pcap file; without a file: stop."`
 	View    viewCmd    `cmd:"" help:"Watch an HLS film as a person would, and tell of stalls and lost film (JSON). Run it by exec, in a host."`
 	Pace    paceCmd    `cmd:"" help:"Watch the film that comes on standard input, such as that of 'rainvideo play --to -'."`
+	Flood   floodCmd   `cmd:"" help:"Send forged and replayed datagrams to a node. Run it by exec, in a host."`
+	Show    showCmd    `cmd:"" help:"Let films play while links, interfaces, switches and hosts break at random: a report and a picture."`
 	Engine  engineCmd  `cmd:"" hidden:""`
 }
 
@@ -66,6 +71,36 @@ type viewCmd struct {
 	Ahead time.Duration `default:"4s" help:"How much film is fetched beforehand."`
 	Give  time.Duration `name:"give-up" default:"10s" help:"A segment that is not whole by then is lost."`
 	Host  string        `help:"Host header, if not the URL's."`
+	Again bool          `help:"Ask again for what failed, as players do."`
+}
+
+type showCmd struct {
+	Topology string        `arg:"" type:"existingfile" help:"Of the laboratory that is up."`
+	Film     string        `default:"show" help:"The film, which is in the cluster already."`
+	Rate     int64         `required:"" help:"Bytes of a second of it."`
+	Play     []string      `help:"Hosts in which 'rainvideo play' shows it."`
+	Watch    []string      `help:"HLS playlists that are watched in the client."`
+	Client   string        `default:"client" help:"The host for that."`
+	Player   string        `default:"rainvideo" help:"The program rainvideo."`
+	For      time.Duration `default:"10m" help:"How long."`
+	Least    int           `default:"6" help:"Nodes that always stay connected."`
+	Near     int           `default:"4" help:"Nodes that each player always reaches directly."`
+	AtOnce   int           `default:"3" help:"Faults at a time."`
+	Every    time.Duration `default:"4s" help:"How often something breaks."`
+	Shortest time.Duration `default:"3s" help:"Of a fault."`
+	Longest  time.Duration `default:"15s" help:"Of a fault."`
+	Ahead    time.Duration `default:"4s" help:"How much film a viewer has beforehand."`
+	Seed     uint64        `default:"1" help:"Of the choice."`
+	Out      string        `default:"." help:"Folder for report.txt, picture.svg and story.json."`
+	Dir      string        `kong:"-"`
+}
+
+type floodCmd struct {
+	To    netip.AddrPort `arg:"" help:"Address and port of a link of the node: 10.77.1.1:7400."`
+	Heard string         `arg:"" type:"existingfile" help:"A pcap file of 'lab capture'."`
+	Rate  int            `default:"50000" help:"Datagrams a second."`
+	For   time.Duration  `default:"1m" help:"How long."`
+	Seed  uint64         `default:"1" help:"Of the choice."`
 }
 
 type paceCmd struct {
@@ -79,7 +114,7 @@ type upCmd struct {
 	Program  string `default:"rainvideo" help:"What runs a node."`
 	Seed     uint64 `default:"1" help:"Of all chance in the net."`
 	Empty    bool   `help:"Start no node."`
-	Bound    bool   `help:"Stay, and end everything with this process."`
+	Bound    bool   `help:"Stay, and end everything with this process, and with the pipe on its standard input if that is one."`
 	Dir      string `kong:"-"`
 }
 
@@ -157,12 +192,17 @@ func run(ctx context.Context, g *grammar, verb string, w io.Writer) error {
 		return g.Engine.Run(ctx, w)
 	case "view":
 		v := g.View
-		return tell(w)(viewer.HLS(ctx, viewer.Config{URL: v.URL, For: v.For, Ahead: v.Ahead, Give: v.Give, Host: v.Host}))
+		return tell(w)(viewer.HLS(ctx, viewer.Config{URL: v.URL, For: v.For, Ahead: v.Ahead, Give: v.Give, Host: v.Host, Again: v.Again}))
 	case "pace":
 		if g.Pace.Rate <= 0 {
 			return errors.New("lab: --rate must be above 0")
 		}
 		return tell(w)(viewer.Pace(ctx, os.Stdin, g.Pace.Name, g.Pace.Rate, g.Pace.Ahead))
+	case "show":
+		g.Show.Dir = g.Dir
+		return g.Show.Run(ctx, w)
+	case "flood":
+		return g.Flood.run(ctx, w)
 	case "exec":
 		g.Exec.Dir = g.Dir
 		return g.Exec.Run(ctx, w)
@@ -205,4 +245,27 @@ func tell(w io.Writer) func(viewer.Report, error) error {
 		}
 		return json.NewEncoder(w).Encode(r)
 	}
+}
+
+func (c *floodCmd) run(ctx context.Context, w io.Writer) error {
+	if c.Rate < 1 || c.Rate > 1_000_000 {
+		return errors.New("lab: --rate must be 1 to 1000000")
+	}
+	f, err := os.Open(c.Heard)
+	if err != nil {
+		return err
+	}
+	heard, err := flood.Read(bufio.NewReader(f), c.To.Port())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	m, err := flood.NewMix(heard, c.Seed)
+	if err != nil {
+		return err
+	}
+	rep, err := flood.Send(ctx, m, c.To, c.Rate, c.For)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(rep)
 }

@@ -61,6 +61,8 @@ func (l *eventLog) trace(t ring.Trace) {
 	switch t.Kind {
 	case ring.TraceMake:
 		l.add("token", fmt.Sprintf("made token %s", t.Stamp), fmt.Sprintf("%d granted", t.Num), 0)
+	case ring.TraceDoubt:
+		l.add("suspect", "doubted "+t.Peer.String(), "no answer to one", 0)
 	case ring.TraceSuspect:
 		l.add("suspect", t.Peer.String(), "no answer", 0)
 	case ring.TraceClear:

@@ -16,6 +16,8 @@ type Options struct {
 	Founders int // the first so many
 	LateJoin int // the last so many start within the first seconds, not at once
 	Timing   ring.Timing
+	// Aggressive is the kind of detection; else it is conservative.
+	Aggressive bool
 
 	MinLatency, MaxLatency time.Duration // of a datagram
 	Loss                   float64       // of each datagram, acknowledgements too
@@ -68,6 +70,7 @@ func Random(seed uint64) Options {
 	if r.IntN(3) == 0 {
 		o.LateJoin = r.IntN(n)
 	}
+	o.Aggressive = seed%3 == 0
 	o.MinLatency = time.Duration(50+r.IntN(500)) * time.Microsecond
 	o.MaxLatency = o.MinLatency + time.Duration(r.IntN(2000))*time.Microsecond
 	o.Drift = []int{0, 20_000, 50_000, 50_000}[r.IntN(4)]

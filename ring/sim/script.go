@@ -14,6 +14,7 @@ import (
 // protocol can be told and read:
 //
 //	cluster N [preset]     make N nodes (founders all) with exact times
+//	aggressive             detection of that kind; before the first start
 //	founders N             of the nodes made so far, only the first N found
 //	start I... | all       start processes
 //	whole                  run until one view holds all that are up
@@ -94,6 +95,8 @@ func (s *Script) command(f []string, ints []int) error {
 	c := s.c
 	node := func(k int) *node { return c.nodes[ints[k]-1] }
 	switch f[0] {
+	case "aggressive":
+		c.opt.Aggressive = true
 	case "founders":
 		for _, n := range c.nodes {
 			n.founders = n.peers[:ints[0]]

@@ -150,7 +150,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	}
 	hc := host.Config{
 		ID: n.file.Node.ID, Name: n.file.Node.Name, Data: filepath.Join(n.file.Node.Data, "ring"),
-		Key: n.file.Cluster.Key, Founders: n.file.Cluster.Founders, Timing: n.timing,
+		Key: n.file.Cluster.Key, Founders: n.file.Cluster.Founders, Timing: n.timing, Aggressive: n.file.Cluster.Detection == "aggressive",
 	}
 	for _, l := range n.file.Links {
 		hc.Links = append(hc.Links, host.Link{Name: l.Name, Listen: l.Listen})
@@ -158,6 +158,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	for _, p := range n.peers() {
 		hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
 	}
+	hc.RowVersion = rowVersion
 	if n.file.Cluster.Policy == "witness" {
 		hc.Policy, hc.Witness = ring.PolicyWitness, n.askWitness
 	}

@@ -119,9 +119,6 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	add := func(code, format string, args ...any) {
 		out = append(out, admin.Warning{Code: code, Text: fmt.Sprintf(format, args...)})
 	}
-	if n.file.Cluster.Detection != "aggressive" {
-		add("detection", "cluster.detection is %q in this node's file; this version has \"aggressive\" only and uses it", n.file.Cluster.Detection)
-	}
 	if rs.DiskErr != "" {
 		add("disk", "the ring's log cannot be written: %s", rs.DiskErr)
 	}

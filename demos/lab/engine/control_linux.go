@@ -147,7 +147,7 @@ func (l *Lab) do(verb string, o Order, down func()) error {
 		if l.Pair(o.Name, o.OneWay, false) {
 			return nil
 		}
-		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { *i = fabric.Impairment{} })
+		return l.Mend(o.Name, o.OneWay)
 	case "drop":
 		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { i.Loss = o.Value / 100 })
 	case "double":

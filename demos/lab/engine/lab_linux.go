@@ -106,6 +106,14 @@ func (l *Lab) weave() (*fabric.Net, error) {
 			errs = append(errs, err)
 		}
 	}
+	if p.Rate > 0 {
+		for _, h := range p.Hosts {
+			for _, port := range h.Ports {
+				errs = append(errs, n.Change(port.Cable, false, func(i *fabric.Impairment) { i.Rate = p.Rate }))
+			}
+		}
+		n.Sound()
+	}
 	_, err := n.AddPort("observer.0", "observer-"+p.Switches[0], p.Switches[0])
 	return n, errors.Join(append(errs, err)...)
 }
@@ -287,6 +295,14 @@ func (l *Lab) Pair(link string, oneWay, cut bool) bool {
 		}
 	}
 	return true
+}
+
+// Mend makes a cable or trunk as it was in the beginning.
+func (l *Lab) Mend(link string, oneWay bool) error {
+	if err := l.pump.edit(func(n *fabric.Net) error { return n.Mend(link, oneWay) }); err != nil {
+		return err
+	}
+	return l.plugs()
 }
 
 // Change edits a cable or trunk.

@@ -18,6 +18,7 @@ type pump struct {
 	start   time.Time
 	sinks   []sink // by port
 	late    frames // that wait for their time
+	queued  []int  // of those, by port
 	taps    map[int]*capture
 	wake    chan struct{}
 	stopped chan struct{}
@@ -51,8 +52,11 @@ func (f *frames) Pop() any {
 	return x
 }
 
-// maxLate bounds the memory of frames on their way.
-const maxLate = 100_000
+const (
+	// maxLate bounds the memory of frames on their way.
+	maxLate = 100_000
+	soon    = 500 * time.Microsecond
+)
 
 func newPump(net *fabric.Net) *pump {
 	p := &pump{net: net, start: time.Now(), taps: map[int]*capture{}, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
@@ -67,6 +71,7 @@ func (p *pump) attach(s sink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sinks = append(p.sinks, s)
+	p.queued = append(p.queued, 0)
 }
 
 // send gives a frame from a port to the net.
@@ -80,11 +85,14 @@ func (p *pump) send(port int, frame []byte) {
 		first = p.late[0].at
 	}
 	for _, d := range p.net.Send(now, port, frame) {
-		if d.At <= now {
+		// To wait for less than the system's clock can tell apart costs more than it
+		// is worth; but nothing overtakes what waits.
+		if d.At <= now || d.At <= now+soon && p.queued[d.Port] == 0 {
 			p.give(d.Port, now, frame)
 			continue
 		}
 		if len(p.late) < maxLate {
+			p.queued[d.Port]++
 			heap.Push(&p.late, waiting{d.At, uint64(len(p.late)) + uint64(now), d.Port, append([]byte(nil), frame...)})
 		}
 	}
@@ -109,6 +117,7 @@ func (p *pump) deliverLate() {
 		now := p.now()
 		for len(p.late) > 0 && p.late[0].at <= now {
 			w := heap.Pop(&p.late).(waiting)
+			p.queued[w.port]--
 			p.give(w.port, now, w.frame)
 		}
 		next := time.Hour

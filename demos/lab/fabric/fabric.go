@@ -139,13 +139,32 @@ func (n *Net) Switch(name string, dead bool) error {
 // Change edits a cable or trunk by its name, either way round. With oneWay only
 // the direction from the first to the second name is changed.
 func (n *Net) Change(name string, oneWay bool, edit func(*Impairment)) error {
+	return n.change(name, oneWay, func(w *way) { edit(&w.Impairment) })
+}
+
+// Mend makes a cable or trunk as it was at the last Sound.
+func (n *Net) Mend(name string, oneWay bool) error {
+	return n.change(name, oneWay, func(w *way) { w.Impairment = w.sound })
+}
+
+// Sound says that all cables and trunks are now as they should be: so Heal and
+// Mend leave them.
+func (n *Net) Sound() {
+	for i := range n.links {
+		for j := range n.links[i].ways {
+			n.links[i].ways[j].sound = n.links[i].ways[j].Impairment
+		}
+	}
+}
+
+func (n *Net) change(name string, oneWay bool, edit func(*way)) error {
 	at, first, ok := n.find(name)
 	if !ok {
 		return fmt.Errorf("fabric: no cable %q; there are %s", name, strings.Join(n.Links(), ", "))
 	}
 	for i := range 2 {
 		if w := &n.links[at].ways[i]; i == first || !oneWay {
-			edit(&w.Impairment)
+			edit(w)
 		}
 	}
 	clear(n.trees)
@@ -177,7 +196,7 @@ func (n *Net) Heal() {
 	clear(n.deaf)
 	for i := range n.links {
 		for j := range n.links[i].ways {
-			n.links[i].ways[j].Impairment = Impairment{}
+			n.links[i].ways[j].Impairment = n.links[i].ways[j].sound
 		}
 	}
 	for i := range n.switches {

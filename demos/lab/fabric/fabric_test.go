@@ -183,3 +183,30 @@ func TestDeaf(t *testing.T) {
 		t.Errorf("mended, and it went to %v", p)
 	}
 }
+
+// What is healed is as it was when it was called sound.
+func TestHealKeepsTheRate(t *testing.T) {
+	n := ring(t, 2)
+	if err := n.Change("n1-s1", false, func(i *Impairment) { i.Rate = 5 }); err != nil {
+		t.Fatal(err)
+	}
+	n.Sound()
+	broken := Impairment{Cut: true, Rate: 1}
+	for _, heal := range []func() error{func() error { n.Heal(); return nil }, func() error { return n.Mend("n1-s1", false) }} {
+		if err := n.Change("n1-s1", false, func(i *Impairment) { *i = broken }); err != nil {
+			t.Fatal(err)
+		}
+		if err := heal(); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range func() []LinkStatus { _, l := n.Status(); return l }() {
+			want := Impairment{}
+			if l.Name == "n1-s1" {
+				want.Rate = 5
+			}
+			if l.Ways[0] != want || l.Ways[1] != want {
+				t.Errorf("%s is healed to %+v", l.Name, l.Ways)
+			}
+		}
+	}
+}

@@ -27,7 +27,8 @@ type Counts struct {
 type way struct {
 	Impairment
 	Counts
-	busy time.Duration // until then the rate is used up
+	sound Impairment    // as it should be
+	busy  time.Duration // until then the rate is used up
 }
 
 // carry returns when a frame that enters at now comes out, once or twice.

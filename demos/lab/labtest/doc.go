@@ -4,5 +4,5 @@
 //
 // By default the tests are short. Offline, with more chance:
 //
-//	go test ./demos/lab/labtest -run RandomFaults -v -timeout 2h -sets 200 -faults 3 -seed 1
+//	go test ./demos/lab/labtest -run RandomFaults -v -timeout 2h -sets 200 -seed 1
 package labtest

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"rain/snow/admin"
 )
 
 // programs are built once for all tests.
@@ -53,6 +51,8 @@ type lab struct {
 	dir   string
 	token string
 	nodes []string
+	pid   int // of the laboratory, outside of it
+	doors doors
 }
 
 // up builds the laboratory of a topology file and waits until all nodes are in
@@ -85,12 +85,17 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "lab"), append([]string{"--dir", l.dir, "up", file, "--bound", "--program", filepath.Join(bin.dir, "rainvideo")}, flags...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it takes all down with it
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var told answer
+	cmd.Stdout, cmd.Stderr = &told, os.Stderr
+	leash, err := cmd.StdinPipe() // ends with this process, however that ends
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		defer func() { _ = leash.Close() }() // long gone
 		if t.Failed() {
 			l.logs()
 		}
@@ -99,7 +104,7 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	})
 	l.until("laboratory", 30*time.Second, func() bool {
 		_, err := l.try("status")
-		return err == nil
+		return err == nil && told.said(&l.pid)
 	})
 	b, err := os.ReadFile(filepath.Join(l.dir, "lab.json"))
 	if err != nil {
@@ -120,6 +125,33 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 		l.until("one view of all", 60*time.Second, func() bool { return l.agree(l.nodes) })
 	}
 	return l
+}
+
+// answer is what 'lab up' prints, as it comes.
+type answer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.b = append(a.b, b...)
+	return len(b), nil
+}
+
+// said reads the laboratory's pid, once it is told.
+func (a *answer) said(pid *int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var v struct {
+		PID int `json:"pid"`
+	}
+	if json.Unmarshal(a.b, &v) != nil || v.PID == 0 {
+		return false
+	}
+	*pid = v.PID
+	return true
 }
 
 func (l *lab) logs() {
@@ -161,14 +193,6 @@ func (l *lab) do(args ...string) []byte {
 func (l *lab) rainctl(host string, args ...string) ([]byte, error) {
 	token := filepath.Join(l.dir, "admin.token")
 	return l.try(append([]string{"exec", host, filepath.Join(bin.dir, "rainctl"), "--admin", "http://127.0.0.1:8081", "--token-file", token, "--json"}, args...)...)
-}
-
-func (l *lab) status(host string) (st admin.Status, err error) {
-	out, err := l.rainctl(host, "status")
-	if err == nil {
-		err = json.Unmarshal(out, &st)
-	}
-	return st, err
 }
 
 // view is what a node says of its ring.

@@ -5,6 +5,7 @@
 // rain/ring/topology, or switches, trunks and [[host]] tables spell them out:
 //
 //	name = "small"
+//	rate = 0              # of each cable of a host, each way, bytes a second; 0: no limit
 //	switches = ["s1", "s2"]
 //	trunks = ["s1-s2"]
 //
@@ -49,6 +50,7 @@ import (
 // Plan is a whole laboratory.
 type Plan struct {
 	Name     string
+	Rate     int64 // of a host's cable, bytes a second; 0: no limit
 	Switches []string
 	Trunks   [][2]string
 	Hosts    []Host
@@ -85,6 +87,7 @@ type Port struct {
 
 type file struct {
 	Name     string   `toml:"name"`
+	Rate     int64    `toml:"rate"`
 	Switches []string `toml:"switches"`
 	Trunks   []string `toml:"trunks"`
 	Cluster  Cluster  `toml:"cluster"`
@@ -121,7 +124,7 @@ func Parse(text string) (*Plan, error) {
 	if un := meta.Undecoded(); len(un) > 0 {
 		return nil, fmt.Errorf("plan: unknown key %q", un[0].String())
 	}
-	p := &Plan{Name: f.Name, Cluster: f.Cluster}
+	p := &Plan{Name: f.Name, Rate: f.Rate, Cluster: f.Cluster}
 	if f.Net != nil {
 		err = p.build(f)
 	} else {
@@ -189,6 +192,7 @@ func (p *Plan) finish() error {
 		}
 	}
 	fault(len(p.Switches) == 0, "no switch")
+	fault(p.Rate < 0 || p.Rate > 0 && p.Rate < 10_000, "rate %d: must be 0, or at least 10000 bytes a second", p.Rate)
 	fault(len(p.Switches) > 64, "%d switches: at most 64", len(p.Switches))
 	fault(len(p.Hosts) > MaxHosts, "%d hosts: at most %d", len(p.Hosts), MaxHosts)
 	fault(p.Cluster.VIPs < 0 || p.Cluster.VIPs > maxVIPs, "%d VIPs: must be 0 to %d", p.Cluster.VIPs, maxVIPs)

@@ -6,7 +6,7 @@
 // plays what comes out of another program.
 //
 // A Playback begins when the first film has come. It never skips: what came late
-// is shown late. What never came (a request that failed; none is repeated) is
+// is shown late. What never came (a request that failed and was not repeated) is
 // lost, and counted as lost.
 //
 // Limit: HLS of one rendition, segments in their order; a playlist of at most

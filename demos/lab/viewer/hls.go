@@ -24,7 +24,11 @@ type Config struct {
 	Ahead time.Duration // how much film is fetched ahead; at least one segment
 	Give  time.Duration // a request without its whole answer by then has failed
 	Host  string        // Host header, if not the URL's
+	Again bool          // ask again for what failed, as players do; then nothing is lost
 }
+
+// pause is how long one waits before one asks again.
+const pause = 100 * time.Millisecond
 
 // segment is a part of a film.
 type segment struct {
@@ -32,8 +36,8 @@ type segment struct {
 	film time.Duration
 }
 
-// HLS watches a film. It fetches each segment once, each on a connection of its
-// own: nothing hides a failure. An error says that the film could not begin.
+// HLS watches a film. Each request has a connection of its own, and none is
+// repeated unless cfg says so: nothing hides a failure. An error says that the film could not begin.
 func HLS(ctx context.Context, cfg Config) (Report, error) {
 	w := &watcher{cfg: cfg, start: time.Now(), http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}}
 	w.report.Film, w.report.Started = cfg.URL, w.start.UTC()
@@ -124,16 +128,32 @@ func parsePlaylist(at, text string) (list []segment, next string, err error) {
 	return list, next, nil
 }
 
+// segment gets one, or notes that it is lost.
 func (w *watcher) segment(ctx context.Context, s segment) {
-	begun := time.Now()
-	w.report.Requests++
-	_, err := w.get(ctx, s.url, maxSegment)
-	switch took := time.Since(begun); {
-	case err == nil:
-		w.report.Slowest = max(w.report.Slowest, ms(took))
-		w.play.Arrived(time.Since(w.start), s.film)
-	case ctx.Err() == nil:
-		w.report.failure(begun.UTC(), s.film, why(err))
+	for {
+		begun := time.Now()
+		w.report.Requests++
+		_, err := w.get(ctx, s.url, maxSegment)
+		if err == nil {
+			w.report.Slowest = max(w.report.Slowest, ms(time.Since(begun)))
+			w.play.Arrived(time.Since(w.start), s.film)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !w.cfg.Again {
+			w.report.failure(begun.UTC(), s.film, why(err))
+			return
+		}
+		w.report.failure(begun.UTC(), 0, why(err))
+		if time.Since(w.start) > w.cfg.For {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
 	}
 }
 

@@ -111,3 +111,25 @@ func TestHLSCountsWhatIsLost(t *testing.T) {
 		t.Errorf("%+v, asked %v", rep, asked)
 	}
 }
+
+// A player that asks again loses nothing.
+func TestHLSAsksAgain(t *testing.T) {
+	failures := 3
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, ".m3u8"):
+			_, _ = io.WriteString(w, "#EXTM3U\n#EXTINF:60,\na\n")
+		case failures > 0:
+			failures--
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		}
+	}))
+	defer srv.Close()
+	rep, err := HLS(t.Context(), Config{URL: srv.URL + "/x.m3u8", For: time.Second, Give: 10 * time.Second, Again: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Failed != 3 || rep.Lost != 0 || rep.Shown != 60_000 {
+		t.Errorf("%+v", rep)
+	}
+}

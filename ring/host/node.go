@@ -205,6 +205,14 @@ func (n *Node) SetRow(data []byte) {
 	})
 }
 
+// SetAggressive changes the detection, for this life and those after it.
+func (n *Node) SetAggressive(on bool) {
+	n.mail.put(func() {
+		n.cfg.Aggressive = on
+		n.step(ring.SetDetection{Aggressive: on})
+	})
+}
+
 // Opt says what a Propose waits for.
 type Opt struct {
 	Durable bool // a quorum has it on disk

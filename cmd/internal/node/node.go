@@ -21,6 +21,7 @@ import (
 	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
 	"rain/ring/roster"
+	"rain/ring/settings"
 	"rain/snow"
 	"rain/snow/accesslog"
 	"rain/snow/admin"
@@ -56,6 +57,7 @@ type node struct {
 	metrics  *metricSet
 	known    *directory
 	roster   *roster.Rider
+	settings *settings.Rider
 	// filePools are those of this node's file: proposed to a new cluster.
 	filePools []table.Pool
 	book      *peerBook
@@ -95,7 +97,7 @@ func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan s
 func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, closers []func(), err error) {
 	n = &node{
 		file: file, log: log, started: time.Now(), known: newDirectory(file), metrics: newMetrics(),
-		roster: roster.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
+		roster: roster.NewRider(), settings: settings.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
 		keys: append([]conf.Secret{file.Cluster.Key}, file.Cluster.OldKeys...),
 	}
 	if err := unsupported(file); err != nil {
@@ -168,7 +170,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	n.host, err = host.Open(hc, []host.RiderReg{
 		{ID: ring.RiderVIP, Rider: n.vips}, {ID: ring.RiderCatalog, Rider: st.Rider()},
 		{ID: ring.RiderQueue, Rider: n.requests}, {ID: ring.RiderStreams, Rider: n.streams.rider},
-		{ID: ring.RiderRoster, Rider: n.roster},
+		{ID: ring.RiderRoster, Rider: n.roster}, {ID: ring.RiderSettings, Rider: n.settings},
 	}, n.log.With("layer", "ring"))
 	n.known.services = services
 	return nil, err
@@ -207,7 +209,9 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 		return nil, err
 	}
 	n.server = server
-	n.client, err = bulk.NewClient(cfg.Key, cfg.ID)
+	if n.client, err = bulk.NewClient(cfg.Key, cfg.ID); err == nil {
+		err = n.client.SetKeys(cfg.Key, cfg.OldKeys...)
+	}
 	if err != nil {
 		return server.Close, err
 	}
@@ -278,7 +282,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	deps := admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Membership: membership{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Membership: membership{n}, Settings: clusterSettings{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
 	}
 	n.livePage(&cfg, &deps)
 	srv, err := admin.New(cfg, deps, n.log.With("layer", "admin"))

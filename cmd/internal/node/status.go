@@ -140,6 +140,9 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	if away := n.witnessAway.Load(); away != nil {
 		add("witness", "the witness is away: while it is, no exact half of the view can go on: %s", *away)
 	}
+	for _, text := range n.differing() {
+		add("settings", "%s", text)
+	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)
 	}

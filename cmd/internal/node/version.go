@@ -15,8 +15,8 @@ import (
 // what it does not know.
 //
 //	1  the riders of addresses, catalog, queue and streams
-//	2  the roster: invitations, names and addresses on the token; messages of
-//	   ring.WireVersion 2
+//	2  the roster: invitations, names and addresses on the token; settings;
+//	   messages of ring.WireVersion 2
 const (
 	versionFirst  = 1 // of rows that tell none
 	versionRoster = 2

@@ -70,6 +70,8 @@ type node struct {
 	unlisted string                           // why the roster does not take this node
 	keys     []conf.Secret                    // the first seals
 
+	alone alone
+
 	witnessAway atomic.Pointer[string] // why it does not answer; nil: it does, or there is none
 }
 
@@ -100,9 +102,6 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 		roster: roster.NewRider(), settings: settings.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
 		keys: append([]conf.Secret{file.Cluster.Key}, file.Cluster.OldKeys...),
 	}
-	if err := unsupported(file); err != nil {
-		return nil, nil, err
-	}
 	timing, ok := ring.Preset(file.Cluster.Preset)
 	if !ok {
 		return nil, nil, cli.New(cli.BadInput, "bad_config", "", "cluster.preset: no preset %q", file.Cluster.Preset)
@@ -123,14 +122,6 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 		}
 	}
 	return n, closers, nil
-}
-
-// unsupported refuses what the file may say and this version does not have.
-func unsupported(file *conf.File) error {
-	if p := file.Cluster.Policy; p == "any" {
-		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\" or \"witness\"", "cluster.policy: %q is not in this version", p)
-	}
-	return nil
 }
 
 func (n *node) buildStoreAndRing(context.Context) (func(), error) {
@@ -260,7 +251,7 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 	if err != nil {
 		return closer, err
 	}
-	n.host.OnLease(n.manager.Renew)
+	n.host.OnLease(n.renewVIPs)
 	return closer, nil
 }
 

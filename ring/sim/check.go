@@ -61,6 +61,9 @@ func grow[T any](s []T, i uint64) []T {
 	return s
 }
 
+// forgetTokens bounds the memory of a long run.
+func (c *Cluster) forgetTokens() { clear(c.check.tokens) }
+
 // gen is the generation that n is in, as its riders see it.
 func (n *node) gen() uint32 {
 	if e := n.seen.Copy.Epoch; e != 0 {

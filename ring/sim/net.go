@@ -35,8 +35,11 @@ func (c *Cluster) send(n *node, env ring.Envelope) {
 		bytes: ring.AppendMessage(nil, env.Msg),
 		until: n.clock.when(n.clock.at(c.now).Add(c.opt.Timing.SendTimeout)),
 	}
+	c.sent++
+	c.sentBytes += len(p.bytes)
 	if t, ok := env.Msg.(*ring.Token); ok {
 		p.token = true
+		c.tokenBytes = len(p.bytes)
 		c.checkTokenSent(n, t, p.bytes)
 	}
 	if c.trace != nil && c.verbose {

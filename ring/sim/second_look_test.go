@@ -18,7 +18,7 @@ func (c *Cluster) open(pairs ...[2]int) {
 // a view change that says just what the first one said. Node 4, who missed all
 // between, must count the wait from the second one.
 func TestSameViewTwice(t *testing.T) {
-	s := script(t, "cluster 7", "start all", "whole", "own 1 0", "run 300ms")
+	s := script(t, "cluster 7", "aggressive", "start all", "whole", "own 1 0", "run 300ms")
 	c := s.c
 	n := func(i int) *node { return c.nodes[i-1] }
 	until := func(what string, done func() bool) {

@@ -31,6 +31,8 @@ type Cluster struct {
 	check   checker
 	err     *Violation
 
+	sent, sentBytes, tokenBytes int // messages and their bytes; bytes of the last token
+
 	trace   io.Writer
 	verbose bool                         // messages, too
 	hops    bool                         // accepts and passes of the token, too

@@ -82,8 +82,9 @@ type Cluster struct {
 	// at once, and joins again).
 	Detection string `toml:"detection" allow:"conservative|aggressive"`
 
-	// Policy says who may act when the cluster splits: dynamic (default: a
-	// majority of the view, tie-break by member), witness, any.
+	// Policy says who may act when the cluster splits: dynamic (default: a majority
+	// of the view, or the half with its distinguished member), witness (or the half
+	// that the witness named), any (and who has neither still answers and reads).
 	Policy string `toml:"policy" allow:"dynamic|witness|any"`
 
 	// Witness is where the witness listens (TCP), with policy witness: see

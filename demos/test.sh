@@ -34,6 +34,11 @@ if [ "$(uname)" = Linux ]; then
 else
 	echo "skipped plug: the loopback driver for virtual IPs needs Linux" | tee "$out/plug.log"
 fi
+if [ "$(uname)" = Linux ]; then
+	run first-page demos/first-page.sh
+else
+	echo "skipped first-page: it needs Linux" | tee "$out/first-page.log"
+fi
 if [ "$(uname)" = Linux ] && command -v node >/dev/null 2>&1; then
 	run film-browser node demos/film-test.mjs
 else

@@ -221,6 +221,16 @@ func (m *Machine) tryQuorum() {
 	}
 }
 
+// allAnswered reports whether nobody else can grant my call any more.
+func (m *Machine) allAnswered() bool {
+	for _, who := range membersOf(m.force()) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
+			return false
+		}
+	}
+	return true
+}
+
 // callNext goes on from the probe to the call, from the call to the token.
 func (m *Machine) callNext() {
 	if !m.call.probe {
@@ -233,16 +243,6 @@ func (m *Machine) callNext() {
 		m.call.failed = append(m.call.failed, failed...)
 		m.tryQuorum()
 	}
-}
-
-// allAnswered reports whether nobody else can grant my call any more.
-func (m *Machine) allAnswered() bool {
-	for _, who := range membersOf(m.force()) {
-		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
-			return false
-		}
-	}
-	return true
 }
 
 // maxGrace is how long a caller with a quorum waits for the rest. All were asked

@@ -4,7 +4,10 @@ import "encoding/binary"
 
 // The parts of which messages are made; see wire.go for the format.
 
-type writer struct{ b []byte }
+type writer struct {
+	b       []byte
+	version int // of the message; what has no version of its own is the same in all
+}
 
 func (w *writer) u8(v uint8)   { w.b = append(w.b, v) }
 func (w *writer) u16(v uint16) { w.b = binary.BigEndian.AppendUint16(w.b, v) }
@@ -44,8 +47,9 @@ func (w *writer) entry(e Entry) {
 }
 
 type reader struct {
-	b   []byte
-	bad bool
+	b       []byte
+	version int
+	bad     bool
 }
 
 func (r *reader) take(n int) []byte {

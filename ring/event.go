@@ -57,6 +57,10 @@ type (
 	// Leave asks the machine to leave the ring for good (planned stop).
 	Leave struct{}
 
+	// SetDetection changes how much it takes to leave a member out; see
+	// Config.Aggressive.
+	SetDetection struct{ Aggressive bool }
+
 	// SetRow replaces this member's load row on the token (at most MaxRow
 	// bytes; what it says is the shell's business).
 	SetRow struct{ Data []byte }
@@ -72,6 +76,8 @@ func (SaveFailed) event() {}
 func (Fetched) event()    {}
 func (Leave) event()      {}
 func (SetRow) event()     {}
+
+func (SetDetection) event() {}
 
 // Effects are what the shell must do, in the order of the fields.
 type Effects struct {

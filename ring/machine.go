@@ -176,6 +176,8 @@ func (m *Machine) event(ev Event) {
 		m.fetched(ev)
 	case Leave:
 		m.leave()
+	case SetDetection:
+		m.cfg.Aggressive = ev.Aggressive
 	case WitnessSaid:
 		m.witnessSaid(ev)
 	case Bootstrap:

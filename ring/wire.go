@@ -3,10 +3,11 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// Wire format, version 1. Big-endian throughout.
+// Wire format, versions 1 and 2. Big-endian throughout.
 //
 //	message   version u8 | kind u8 | body
 //	member    id u32 | incarnation u64
@@ -19,11 +20,48 @@ import (
 // A message parses in exactly one way and is written back byte for byte. A
 // parser never allocates more than a small multiple of what it was given.
 
-// WireVersion is the version of the message format that this program speaks.
-const WireVersion = 1
+// WireVersion is the version of the message format that this program speaks, and
+// WireOldest the oldest that it still reads and writes, for nodes of the release
+// before. Version 2 tells doubts from suspicions, and grants bear witness: in
+// version 1 a suspect is sure, doubts are left out, and grants are silent.
+const (
+	WireVersion = 2
+	WireOldest  = 1
+)
 
 // ErrMalformed says that bytes are no message of this version.
 var ErrMalformed = errors.New("ring: malformed message")
+
+func (w *writer) suspects(list []Suspect) {
+	if w.version < 2 {
+		list = slices.DeleteFunc(slices.Clone(list), func(s Suspect) bool { return !s.Sure })
+	}
+	w.u16(uint16(len(list)))
+	for _, s := range list {
+		w.member(s.Member)
+		w.u64(s.Seq)
+		if w.version >= 2 {
+			w.member(s.By)
+			w.bool(s.Sure)
+			w.u64(s.SureAt)
+		}
+	}
+}
+
+func (r *reader) suspects() (list []Suspect) {
+	if r.version < 2 {
+		for range r.count(MaxMembers, 20) {
+			s := Suspect{Member: r.member(), Seq: r.u64(), Sure: true}
+			s.SureAt = s.Seq
+			list = append(list, s)
+		}
+		return list
+	}
+	for range r.count(MaxMembers, 41) {
+		list = append(list, Suspect{r.member(), r.u64(), r.member(), r.bool(), r.u64()})
+	}
+	return list
+}
 
 func (w *writer) token(t *Token) {
 	w.stamp(t.Stamp())
@@ -31,14 +69,7 @@ func (w *writer) token(t *Token) {
 	w.u64(t.Commit)
 	w.u64(t.Stable)
 	w.members(t.Ring)
-	w.u16(uint16(len(t.Suspects)))
-	for _, s := range t.Suspects {
-		w.member(s.Member)
-		w.u64(s.Seq)
-		w.member(s.By)
-		w.bool(s.Sure)
-		w.u64(s.SureAt)
-	}
+	w.suspects(t.Suspects)
 	w.u16(uint16(len(t.Acks)))
 	for _, a := range t.Acks {
 		w.member(a.Member)
@@ -61,9 +92,7 @@ func (r *reader) token() *Token {
 	s := r.stamp()
 	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.u64(), Commit: r.u64(), Stable: r.u64()}
 	t.Ring = r.members()
-	for range r.count(MaxMembers, 41) {
-		t.Suspects = append(t.Suspects, Suspect{r.member(), r.u64(), r.member(), r.bool(), r.u64()})
-	}
+	t.Suspects = r.suspects()
 	for range r.count(MaxMembers, 36) {
 		t.Acks = append(t.Acks, Ack{r.member(), r.u64(), r.u64(), r.u64()})
 	}
@@ -86,10 +115,14 @@ func (r *reader) token() *Token {
 
 const entryOverhead = 12 + 8 + 1 + 4
 
-// AppendMessage appends m's bytes to b.
-func AppendMessage(b []byte, m Message) []byte {
-	w := writer{b}
-	w.u8(WireVersion)
+// AppendMessage appends m's bytes to b, in the newest version.
+func AppendMessage(b []byte, m Message) []byte { return AppendMessageAs(b, m, WireVersion) }
+
+// AppendMessageAs appends m's bytes to b in a version from WireOldest to
+// WireVersion.
+func AppendMessageAs(b []byte, m Message, version int) []byte {
+	w := writer{b: b, version: min(max(version, WireOldest), WireVersion)}
+	w.u8(uint8(w.version))
 	w.u8(uint8(m.kind()))
 	switch m := m.(type) {
 	case *Token:
@@ -103,7 +136,9 @@ func AppendMessage(b []byte, m Message) []byte {
 		w.u64(uint64(m.Epoch))
 		w.bool(m.Probe)
 		w.u64(uint64(m.Age))
-		w.members(m.Silent)
+		if w.version >= 2 {
+			w.members(m.Silent)
+		}
 	case Deny:
 		w.u64(uint64(m.Epoch))
 		w.u64(uint64(m.Promised))
@@ -152,8 +187,8 @@ func AppendMessage(b []byte, m Message) []byte {
 // ParseMessage reads one message. It keeps nothing of b.
 func ParseMessage(b []byte) (Message, error) {
 	r := &reader{b: b}
-	if v := r.u8(); v != WireVersion {
-		return nil, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, WireVersion)
+	if r.version = int(r.u8()); r.version < WireOldest || r.version > WireVersion {
+		return nil, fmt.Errorf("%w: version %d, this program speaks %d to %d", ErrMalformed, r.version, WireOldest, WireVersion)
 	}
 	k := kind(r.u8())
 	m := r.body(k)
@@ -163,6 +198,14 @@ func ParseMessage(b []byte) (Message, error) {
 	return m, nil
 }
 
+func (r *reader) grant() Grant {
+	g := Grant{Epoch: Epoch(r.u64()), Probe: r.bool(), Age: r.duration()}
+	if r.version >= 2 {
+		g.Silent = r.members()
+	}
+	return g
+}
+
 func (r *reader) body(k kind) Message {
 	switch k {
 	case kindToken:
@@ -170,7 +213,7 @@ func (r *reader) body(k kind) Message {
 	case kindCall:
 		return Call{Epoch(r.u64()), r.stamp(), r.u64(), r.bool()}
 	case kindGrant:
-		return Grant{Epoch(r.u64()), r.bool(), r.duration(), r.members()}
+		return r.grant()
 	case kindDeny:
 		return Deny{Epoch(r.u64()), Epoch(r.u64()), r.stamp(), r.bool()}
 	case kindOut:
@@ -228,7 +271,7 @@ func ParseViewChange(b []byte) (ViewChange, error) {
 // AppendHeader appends a snapshot header's bytes: stamp, index, stable, list of
 // (index u64 | cold u8 | view).
 func AppendHeader(b []byte, h SnapshotHeader) []byte {
-	w := writer{b}
+	w := writer{b: b}
 	w.stamp(h.Stamp)
 	w.u64(h.Index)
 	w.u64(h.Stable)
@@ -256,7 +299,7 @@ func ParseHeader(b []byte) (SnapshotHeader, error) {
 
 // AppendEntry appends an entry's bytes, as they stand on the token and on disk.
 func AppendEntry(b []byte, e Entry) []byte {
-	w := writer{b}
+	w := writer{b: b}
 	w.entry(e)
 	return w.b
 }

@@ -83,13 +83,14 @@ func TestParserRefusesLies(t *testing.T) {
 func FuzzParseMessage(f *testing.F) {
 	for _, m := range sampleMessages() {
 		f.Add(AppendMessage(nil, m))
+		f.Add(AppendMessageAs(nil, m, WireOldest))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseMessage(b)
 		if err != nil {
 			return
 		}
-		if got := AppendMessage(nil, m); !bytes.Equal(got, b) {
+		if got := AppendMessageAs(nil, m, int(b[0])); !bytes.Equal(got, b) {
 			t.Fatalf("accepted %x, writes it back as %x", b, got)
 		}
 	})

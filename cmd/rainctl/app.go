@@ -30,6 +30,7 @@ type grammar struct {
 	Init     initCmd     `cmd:"" help:"Make the first node of a new cluster: its file, key and token."`
 	Invite   inviteCmd   `cmd:"" help:"Let another box into the cluster."`
 	Join     joinCmd     `cmd:"" help:"Make this box a node of a cluster that invited it."`
+	Set      setCmd      `cmd:"" help:"Show or change what all nodes have in common."`
 	Status   statusCmd   `cmd:"" help:"How the cluster is, in a table and a sentence."`
 	Watch    watchCmd    `cmd:"" help:"Ask a URL again and again and count what fails. It never retries."`
 	Ring     ringCmd     `cmd:"" help:"The membership ring."`

@@ -27,6 +27,7 @@ type initCmd struct {
 	VIP     []string `name:"vip" placeholder:"IP/LEN" help:"Virtual addresses that the cluster keeps up."`
 	Iface   string   `name:"interface" help:"The interface that gets them. Default: the one in their network."`
 	Witness string   `placeholder:"IP:PORT" help:"Where 'snow witness' listens, on a third box: then either of two nodes may die."`
+	Policy  string   `default:"dynamic" enum:"dynamic,any" help:"Who acts when the cluster splits: dynamic, or any (see the documentation on who may die)."`
 	Preset  string   `default:"lan" help:"The ring's times: fast, lan, laptop, wan."`
 }
 
@@ -45,6 +46,7 @@ func (c *initCmd) Run(a *app) error {
 	}
 	f := conf.Default()
 	f.Node.Name, f.Node.ID = c.Node, id
+	f.Cluster.Policy = c.Policy
 	f.Cluster.Name, f.Cluster.Preset, f.Cluster.Founders = c.Name, c.Preset, []ring.NodeID{id}
 	if c.Witness != "" {
 		f.Cluster.Policy, f.Cluster.Witness = "witness", c.Witness

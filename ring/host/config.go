@@ -35,6 +35,9 @@ type Config struct {
 	// cluster was founded: with an empty disk this node joins and never founds.
 	Met    []ring.NodeID
 	Timing ring.Timing
+	// RowVersion reads the wire version that a member speaks from its row; nil: all
+	// speak the newest. Who has no row yet gets the oldest.
+	RowVersion func(row []byte) int
 	// Aggressive detection leaves out who does not answer one member.
 	Aggressive bool
 	Policy     ring.Policy

@@ -63,7 +63,7 @@ func (n *Node) sendAll(list []ring.Envelope) {
 		if e.Ref != 0 {
 			ref = n.life.Load()<<lifeShift | e.Ref
 		}
-		buf := ring.AppendMessage(make([]byte, 0, 512), e.Msg)
+		buf := ring.AppendMessageAs(make([]byte, 0, 512), e.Msg, n.versionOf(e.To))
 		if t, ok := e.Msg.(*ring.Token); ok {
 			n.meter.passed(ref, t, len(buf))
 			n.keepRows(t)

@@ -61,10 +61,11 @@ type Node struct {
 
 	// With the turn only; see mailbox.
 	m        *ring.Machine
-	gone     bool           // has left the ring
-	force    bool           // an operator's order: this disk alone may vote
-	asking   sync.WaitGroup // questions to the witness
-	life     atomic.Uint64  // counts machines; written with the turn only
+	gone     bool                     // has left the ring
+	force    bool                     // an operator's order: this disk alone may vote
+	spoken   map[ring.NodeID]spokenBy // what members told in their rows
+	asking   sync.WaitGroup           // questions to the witness
+	life     atomic.Uint64            // counts machines; written with the turn only
 	writer   *writer
 	row      []byte
 	since    map[ring.NodeID]time.Time // when an id came into the view or left it
@@ -98,7 +99,7 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 		mail: newMailbox(), events: newEventLog(cfg.Name), meter: newMeter(),
 		slots: make(chan struct{}, 4096), waiting: map[uint64]*waiter{},
 		left: make(chan struct{}), done: make(chan struct{}), since: map[ring.NodeID]time.Time{},
-		onLease: func(ring.Instant) {},
+		onLease: func(ring.Instant) {}, spoken: map[ring.NodeID]spokenBy{},
 	}
 	slices.SortFunc(n.riders, func(a, b RiderReg) int { return int(a.ID) - int(b.ID) })
 	for _, r := range n.riders {
@@ -201,6 +202,14 @@ func (n *Node) SetRow(data []byte) {
 	n.mail.put(func() {
 		n.row = data
 		n.step(ring.SetRow{Data: data})
+	})
+}
+
+// SetAggressive changes the detection, for this life and those after it.
+func (n *Node) SetAggressive(on bool) {
+	n.mail.put(func() {
+		n.cfg.Aggressive = on
+		n.step(ring.SetDetection{Aggressive: on})
 	})
 }
 

@@ -27,6 +27,7 @@ type Deps struct {
 	Fault   Fault
 	// Membership is how nodes come and go.
 	Membership Membership
+	Settings   Settings
 	Metrics    func(io.Writer) // Prometheus text, with HELP and TYPE
 	// Fresh, if not nil, makes reads linearizable: given the version of what was
 	// read (0: nothing is there), it returns when no node can answer with an older

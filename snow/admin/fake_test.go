@@ -295,12 +295,14 @@ type rig struct {
 	videos *fakeVideos
 	symbol *fakeSymbols
 	queue  *effecttest.Cluster
+
+	membership *fakeMembership
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	t.Helper()
 	calls := make(chan string, 10)
-	r := &rig{T: t, calls: calls, symbol: &fakeSymbols{}, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
+	r := &rig{T: t, calls: calls, membership: &fakeMembership{}, symbol: &fakeSymbols{}, status: &fakeStatus{}, videos: &fakeVideos{films: map[string]Video{}}, sites: &fakeSites{blobs: map[string][]byte{}},
 		store: &fakeStore{buckets: map[string]map[string]fakeObject{"b": {}}, entered: make(chan struct{}, 10)}}
 	r.queue = effecttest.New(2)
 	r.store.queue = r.queue
@@ -313,7 +315,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Effects: once, Symbols: r.symbol, Keeper: &fakeKeeper{fakeStore: r.store, calls: calls}, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Fault: &fakeFault{calls},
+	s, err := New(cfg, Deps{Status: r.status, Store: r.store, Effects: once, Symbols: r.symbol, Keeper: &fakeKeeper{fakeStore: r.store, calls: calls}, Sites: r.sites, Videos: r.videos, Cluster: &fakeCluster{calls}, Membership: r.membership, Settings: &fakeSettings{"conservative"}, Fault: &fakeFault{calls},
 		Metrics: func(w io.Writer) { _, _ = io.WriteString(w, "rain_up 1\n") }}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -96,6 +96,8 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, b *body) error {
 		return c.key()
 	case "ring":
 		return c.ring()
+	case "settings":
+		return c.settings()
 	}
 	return noSuchPath(raw)
 }

@@ -38,6 +38,7 @@ type LinkFault struct {
 type Ring struct {
 	State  string `json:"state"`  // member, joining, isolated
 	Reason string `json:"reason"` // why it does not act; empty in the primary component
+	Alone  bool   `json:"alone"`  // by policy any it goes on with its addresses, without a quorum
 	// Version is what all members speak, MaxVersion what this node could.
 	Version    int    `json:"version"`
 	MaxVersion int    `json:"max_version"`

@@ -14,7 +14,8 @@ import (
 // one goroutine; Table may be called from anywhere.
 type Rider struct {
 	now      atomic.Pointer[Table]
-	restored bool // the next View's freeAt holds for every entry
+	over     atomic.Pointer[Table] // shown in its place; nil: none
+	restored bool                  // the next View's freeAt holds for every entry
 }
 
 var _ ring.Rider = (*Rider)(nil)
@@ -26,8 +27,13 @@ func NewRider() *Rider {
 	return r
 }
 
-// Table is the newest state.
-func (r *Rider) Table() *Table { return r.now.Load() }
+// Table is the newest state, or what Override put into its place.
+func (r *Rider) Table() *Table {
+	if t := r.over.Load(); t != nil {
+		return t
+	}
+	return r.now.Load()
+}
 
 func (r *Rider) publish(t *Table) {
 	close(r.now.Swap(t).changed)
@@ -40,7 +46,7 @@ func (r *Rider) Apply(index uint64, from ring.Member, data []byte) []byte {
 	if err != nil {
 		return []byte(err.Error())
 	}
-	t := r.Table().clone()
+	t := r.now.Load().clone()
 	t.Index = index
 	if why := t.apply(index, from, op); why != "" {
 		return []byte("vip table: " + why)
@@ -52,7 +58,7 @@ func (r *Rider) Apply(index uint64, from ring.Member, data []byte) []byte {
 // View takes members that left off the table's plans. What they own stays theirs
 // until another's Own.
 func (r *Rider) View(index uint64, v ring.View, freeAt ring.Instant) {
-	t := r.Table().clone()
+	t := r.now.Load().clone()
 	t.Index, t.View = index, v
 	t.FreeAt = max(t.FreeAt, freeAt)
 	t.Draining = slices.DeleteFunc(t.Draining, func(m ring.Member) bool { return !v.Has(m) })

@@ -27,7 +27,7 @@ var ErrSnapshot = errors.New("vip table: malformed snapshot")
 
 // Snapshot writes the whole table.
 func (r *Rider) Snapshot(w io.Writer) error {
-	t := r.Table()
+	t := r.now.Load()
 	b := []byte{snapshotVersion}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(t.Entries)))
 	for i := range t.Entries {
@@ -57,7 +57,7 @@ func (r *Rider) Restore(src io.Reader) error {
 	if err != nil {
 		return err
 	}
-	t.FreeAt = r.Table().FreeAt
+	t.FreeAt = r.now.Load().FreeAt
 	r.restored = true
 	r.publish(t)
 	return nil

@@ -85,7 +85,7 @@ func TestArrowsGoDown(t *testing.T) {
 // TestCoresArePure: a core with a clock, a socket or a log can no longer run in
 // the simulator.
 func TestCoresArePure(t *testing.T) {
-	cores := []string{"rain/ring", "rain/ring/rudp", "rain/ring/roster", "rain/store/catalog", "rain/vip/table", "rain/video/film"}
+	cores := []string{"rain/ring", "rain/ring/rudp", "rain/ring/roster", "rain/ring/settings", "rain/store/catalog", "rain/vip/table", "rain/video/film"}
 	bad := []string{"net", "os", "log", "log/slog", "crypto/rand", "math/rand", "syscall", "os/exec", "context", "sync"}
 	calls := []string{"time.Now(", "time.Since(", "time.After(", "time.Sleep(", "time.NewTimer(", "time.NewTicker(", "rand.Int", "rand.Shuffle(", "rand.Perm("}
 	pkgs := list(t)

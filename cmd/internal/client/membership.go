@@ -75,3 +75,24 @@ func (c *Client) Bootstrap(ctx context.Context, node string) error {
 	}
 	return n.post(ctx, "/api/v1/ring/bootstrap", admin.BootstrapOrder{Force: true}, nil)
 }
+
+// Settings are what all nodes have in common.
+func (c *Client) Settings(ctx context.Context) (admin.SettingsAnswer, error) {
+	var a admin.SettingsAnswer
+	err := c.call(ctx, request{method: "GET", path: "/api/v1/settings"}, &a)
+	return a, err
+}
+
+// Set changes a setting on all nodes.
+func (c *Client) Set(ctx context.Context, key, value string) error {
+	r, err := request{method: "PUT", path: "/api/v1/settings/" + url.PathEscape(key)}.jsonBody(admin.SettingOrder{Value: value})
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, r, nil)
+}
+
+// Unset takes a setting away.
+func (c *Client) Unset(ctx context.Context, key string) error {
+	return c.delete(ctx, request{method: "DELETE", path: "/api/v1/settings/" + url.PathEscape(key)})
+}

@@ -152,6 +152,7 @@ func TestMembershipForLife(t *testing.T) {
 
 	invitations(l)
 	keyChange(l)
+	settings(l)
 
 	// n2 leaves for good; n3 dies for good and n4 takes its place.
 	l.ctl(0, "node", "leave", "n2")
@@ -227,6 +228,37 @@ func keyChange(l *land) {
 	l.ctl(6, "key", "change") // n3 would be left behind
 	l.start("n3")
 	l.allUp("n1 n2 n3")
+}
+
+// settings: the first node's file gave them, an operator changes them, and all
+// nodes follow.
+func settings(l *land) {
+	t := l.t
+	value := func(node, key string) string {
+		t.Helper()
+		r := call(t, "rainctl", "--cluster", filepath.Join(l.dir, node, "cluster.json"), "--get", "settings.[key="+key+"].value", "set")
+		return strings.TrimSpace(r.stdout)
+	}
+	if got := value("n3", "detection"); got != "conservative" && got != "aggressive" {
+		t.Errorf("detection is %q", got)
+	}
+	l.ctl(0, "set", "detection", "aggressive")
+	if got := value("n3", "detection"); got != "aggressive" {
+		t.Errorf("after the change detection is %q at n3", got)
+	}
+	if w := fmt.Sprint(object(t, l.ctl(0, "--json", "status").stdout)["warnings"]); !strings.Contains(w, "detection is") {
+		t.Errorf("a file that differs is no warning: %s", w)
+	}
+	l.ctl(0, "set", "detection", "conservative")
+	l.ctl(3, "set", "detection", "sometimes")
+	l.ctl(6, "set", "preset", "fast")
+	l.ctl(4, "set", "colour", "blue")
+	l.ctl(0, "set", "vip.pool.more", "127.0.1.7")
+	if got := page(t, "http://127.0.1.7:"+l.web+"/"); got != "first page" {
+		t.Errorf("the new address answers %q", got)
+	}
+	l.ctl(0, "set", "vip.pool.more", "--unset")
+	l.until("the address is let go", func(st map[string]any) bool { return len(st["vips"].([]any)) == 1 })
 }
 
 // moves: a node comes back at another address, which no file of the others has.

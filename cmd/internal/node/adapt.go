@@ -108,9 +108,9 @@ func (l *laterServices) attach(s *bulk.Server) {
 // vipRing is the ring as the VIP manager wants it.
 type vipRing struct{ n *node }
 
-func (r vipRing) Self() ring.Member        { return r.n.host.Self() }
+func (r vipRing) Self() ring.Member        { return r.n.self() }
 func (r vipRing) Now() ring.Instant        { return r.n.host.Now() }
-func (r vipRing) LeaseUntil() ring.Instant { return r.n.host.LeaseUntil() }
+func (r vipRing) LeaseUntil() ring.Instant { return r.n.leaseUntil() }
 func (r vipRing) Propose(ctx context.Context, op []byte) ([]byte, error) {
 	return r.n.host.Propose(ctx, ring.RiderVIP, op, host.Opt{})
 }
@@ -119,12 +119,12 @@ func (r vipRing) Propose(ctx context.Context, op []byte) ([]byte, error) {
 type webCluster struct{ n *node }
 
 func (c webCluster) Now() ring.Instant        { return c.n.host.Now() }
-func (c webCluster) LeaseUntil() ring.Instant { return c.n.host.LeaseUntil() }
+func (c webCluster) LeaseUntil() ring.Instant { return c.n.leaseUntil() }
 func (c webCluster) Isolated() bool           { return c.n.isolated() }
 
 func (c webCluster) Holds(addr netip.Addr) bool {
 	e := c.n.vips.Table().Find(addr)
-	return e != nil && e.Owner == c.n.host.Self() && c.n.host.Now() >= e.FreeAt
+	return e != nil && e.Owner == c.n.self() && c.n.host.Now() >= e.FreeAt
 }
 
 // isolated reports whether the lease has been out for longer than a late token

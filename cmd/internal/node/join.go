@@ -237,7 +237,7 @@ func (n *node) tellJoiner(id ring.NodeID, a *invite.Answer) {
 	a.Cluster, a.ID, a.Name, a.Members = n.file.Cluster.Name, id.String(), me.Name, len(n.host.View().Members)
 	a.Keys, a.AdminToken = conf.FormatKeys(n.keyring()...), string(n.file.Admin.Token)
 	c := n.file.Cluster
-	a.Preset, a.Detection, a.Policy, a.Relay, a.Witness = c.Preset, c.Detection, c.Policy, c.Relay, c.Witness
+	a.Preset, a.Detection, a.Policy, a.Relay, a.Witness = c.Preset, n.detection(), c.Policy, c.Relay, c.Witness
 	a.Driver, a.VIPPort, a.AdminPort = n.file.VIP.Driver, n.file.Web.VIPPort, n.file.Admin.Listen.Port()
 	a.WebPort = uint16(n.file.Web.VIPPort)
 	if len(n.file.Web.Listen) > 0 {

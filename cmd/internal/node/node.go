@@ -21,6 +21,7 @@ import (
 	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
 	"rain/ring/roster"
+	"rain/ring/settings"
 	"rain/snow"
 	"rain/snow/accesslog"
 	"rain/snow/admin"
@@ -56,6 +57,7 @@ type node struct {
 	metrics  *metricSet
 	known    *directory
 	roster   *roster.Rider
+	settings *settings.Rider
 	// filePools are those of this node's file: proposed to a new cluster.
 	filePools []table.Pool
 	book      *peerBook
@@ -67,6 +69,8 @@ type node struct {
 	placed   map[ring.NodeID][]netip.AddrPort // what the layers below were told
 	unlisted string                           // why the roster does not take this node
 	keys     []conf.Secret                    // the first seals
+
+	alone alone
 
 	witnessAway atomic.Pointer[string] // why it does not answer; nil: it does, or there is none
 }
@@ -95,11 +99,8 @@ func Run(ctx context.Context, file *conf.File, log *slog.Logger, reopen <-chan s
 func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, closers []func(), err error) {
 	n = &node{
 		file: file, log: log, started: time.Now(), known: newDirectory(file), metrics: newMetrics(),
-		roster: roster.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
+		roster: roster.NewRider(), settings: settings.NewRider(), book: openBook(file.Path, log), placed: map[ring.NodeID][]netip.AddrPort{},
 		keys: append([]conf.Secret{file.Cluster.Key}, file.Cluster.OldKeys...),
-	}
-	if err := unsupported(file); err != nil {
-		return nil, nil, err
 	}
 	timing, ok := ring.Preset(file.Cluster.Preset)
 	if !ok {
@@ -121,14 +122,6 @@ func build(ctx context.Context, file *conf.File, log *slog.Logger) (n *node, clo
 		}
 	}
 	return n, closers, nil
-}
-
-// unsupported refuses what the file may say and this version does not have.
-func unsupported(file *conf.File) error {
-	if p := file.Cluster.Policy; p == "any" {
-		return cli.New(cli.BadInput, "bad_config", "use policy = \"dynamic\" or \"witness\"", "cluster.policy: %q is not in this version", p)
-	}
-	return nil
 }
 
 func (n *node) buildStoreAndRing(context.Context) (func(), error) {
@@ -158,6 +151,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	for _, p := range n.peers() {
 		hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
 	}
+	hc.RowVersion = rowVersion
 	if n.file.Cluster.Policy == "witness" {
 		hc.Policy, hc.Witness = ring.PolicyWitness, n.askWitness
 	}
@@ -167,7 +161,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	n.host, err = host.Open(hc, []host.RiderReg{
 		{ID: ring.RiderVIP, Rider: n.vips}, {ID: ring.RiderCatalog, Rider: st.Rider()},
 		{ID: ring.RiderQueue, Rider: n.requests}, {ID: ring.RiderStreams, Rider: n.streams.rider},
-		{ID: ring.RiderRoster, Rider: n.roster},
+		{ID: ring.RiderRoster, Rider: n.roster}, {ID: ring.RiderSettings, Rider: n.settings},
 	}, n.log.With("layer", "ring"))
 	n.known.services = services
 	return nil, err
@@ -206,7 +200,9 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 		return nil, err
 	}
 	n.server = server
-	n.client, err = bulk.NewClient(cfg.Key, cfg.ID)
+	if n.client, err = bulk.NewClient(cfg.Key, cfg.ID); err == nil {
+		err = n.client.SetKeys(cfg.Key, cfg.OldKeys...)
+	}
 	if err != nil {
 		return server.Close, err
 	}
@@ -255,7 +251,7 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 	if err != nil {
 		return closer, err
 	}
-	n.host.OnLease(n.manager.Renew)
+	n.host.OnLease(n.renewVIPs)
 	return closer, nil
 }
 
@@ -277,7 +273,7 @@ func (n *node) buildAdmin(context.Context) (func(), error) {
 	cfg.Node, cfg.Listen, cfg.Token = n.file.Node.Name, n.file.Admin.Listen.String(), string(n.file.Admin.Token)
 	cfg.MetricsPublic, cfg.Fault = n.file.Admin.MetricsPublic, n.file.Fault.Allow
 	deps := admin.Deps{
-		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Membership: membership{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
+		Status: n, Store: n.store, Symbols: n.store, Keeper: keeper{n}, Sites: site.NewPublisher(n.store, time.Now, newVersionToken), Videos: films{n.video}, Cluster: clusterActions{n}, Membership: membership{n}, Settings: clusterSettings{n}, Fault: faults{n}, Effects: n.effects.service, Fresh: n.effects.fresh.ensure, Metrics: n.writeMetrics, Viewed: n.streams.viewed, Links: n.allLinks,
 	}
 	n.livePage(&cfg, &deps)
 	srv, err := admin.New(cfg, deps, n.log.With("layer", "admin"))

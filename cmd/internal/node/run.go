@@ -57,6 +57,8 @@ func (n *node) run(ctx context.Context) (err error) {
 	start("roster", n.followRoster)
 	start("states", n.noteStates)
 	start("witness", n.watchWitness)
+	start("alone", n.goAlone)
+	start("settings", n.followSettings)
 	start("pools", n.proposePools)
 	start("streams", n.streams.run)
 	start("queue", n.web.RunQueue)

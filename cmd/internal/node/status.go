@@ -65,6 +65,7 @@ func (n *node) ringPart(rs host.Status) admin.Ring {
 	}
 	r.Reason = n.reason(rs)
 	r.MaxVersion = maxVersion
+	r.Alone = n.alone.lease.Load() != 0
 	r.Version, _ = n.spoken()
 	r.Members = len(rs.View.Members)
 	r.Distinguished = n.known.name(rs.View.Distinguished().ID)
@@ -140,6 +141,9 @@ func (n *node) warnings(rs host.Status) []admin.Warning {
 	if away := n.witnessAway.Load(); away != nil {
 		add("witness", "the witness is away: while it is, no exact half of the view can go on: %s", *away)
 	}
+	for _, text := range n.differing() {
+		add("settings", "%s", text)
+	}
 	for _, w := range n.file.Warnings {
 		add("config", "%s", w)
 	}
@@ -214,11 +218,17 @@ func judge(s admin.Status, rs host.Status, vips []vip.Status, st store.Status) (
 			unheld = append(unheld, v.Addr.String())
 		}
 	}
+	held := "It holds no virtual IP and takes no writes"
+	if s.Ring.Alone {
+		held = "By policy any it goes on with its addresses; it takes no writes"
+	}
 	switch {
+	case !rs.Primary && s.Ring.State == "joining" && s.Ring.Alone:
+		return "critical", fmt.Sprintf("%s is joining: %s. %s.", s.Node, s.Ring.Reason, held)
 	case !rs.Primary && s.Ring.State == "joining":
 		return "critical", fmt.Sprintf("%s is joining: %s. It serves what it has.", s.Node, s.Ring.Reason)
 	case !rs.Primary && s.Ring.State == "isolated":
-		return "critical", fmt.Sprintf("%s is isolated: %s. It holds no virtual IP and takes no writes.", s.Node, s.Ring.Reason)
+		return "critical", fmt.Sprintf("%s is isolated: %s. %s.", s.Node, s.Ring.Reason, held)
 	case !rs.Primary:
 		return "critical", fmt.Sprintf("%s waits for the token. It holds no virtual IP and takes no writes.", s.Node)
 	case st.Disk == "failed" || st.Disk == "full" || rs.DiskErr != "":

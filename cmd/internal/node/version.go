@@ -15,7 +15,8 @@ import (
 // what it does not know.
 //
 //	1  the riders of addresses, catalog, queue and streams
-//	2  the roster: invitations, names and addresses on the token
+//	2  the roster: invitations, names and addresses on the token; settings;
+//	   messages of ring.WireVersion 2
 const (
 	versionFirst  = 1 // of rows that tell none
 	versionRoster = 2
@@ -34,6 +35,15 @@ func spoken(v ring.View, versions map[ring.NodeID]int) (version int, older []rin
 		version = min(version, theirs)
 	}
 	return version, older
+}
+
+// rowVersion is the version of ring messages that a member reads.
+func rowVersion(data []byte) int {
+	r, ok := parseRow(data)
+	if !ok || r.Max < 2 {
+		return ring.WireOldest
+	}
+	return ring.WireVersion
 }
 
 func (n *node) spoken() (version int, older []ring.NodeID) {

@@ -15,7 +15,7 @@ func TestFreshestAgeCounts(t *testing.T) {
 	for i := NodeID(1); i <= 5; i++ {
 		view.Members = append(view.Members, ViewMember{Member: who(i), Since: 1})
 	}
-	m := New(Config{Me: who(2), Timing: timing})
+	m := New(Config{Me: who(2), Timing: timing, Aggressive: true})
 	m.eff = &Effects{}
 	m.now = Instant(time.Hour)
 	m.state = member

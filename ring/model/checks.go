@@ -56,8 +56,5 @@ var checks = []check{
 	{"LEASERETURN", "hash", lease + " -DBREAK_LEASERETURN", "one_actor", "the lease counts from the return"},
 	{"NOWAIT", "hash", lease + " -DBREAK_NOWAIT", "one_actor", "nobody waits for the lease of who was left out"},
 	{"OLDAGE", "hash", lease + " -DBREAK_OLDAGE", "one_actor", "the largest age of the grants counts, not the freshest"},
-	{"LAUNDER", "bitstate", deepLease + " -DBREAK_LAUNDER", "one_actor", "only the last view change before an own is waited for"},
 	{"MEMSETTLE", "hash", cold + " -DBREAK_MEMSETTLE", "stable_kept", "what is acknowledged counts as durable"},
-	{"COLDMAJ", "hash", cold + " -DBREAK_COLDMAJ", "stable_kept one_maker_per_epoch", "a cold view is settled by a majority"},
-	{"JOINDISK", "hash", cold + " -DBREAK_JOINDISK", "stable_kept", "a joiner's disk is replaced before its first token"},
 }

@@ -263,8 +263,12 @@ func (m *Machine) starve(d time.Duration) {
 }
 
 // probeAfter is how long a token may be away before I ask for it: about two idle
-// rotations, as measured if they are longer than planned.
-func (m *Machine) probeAfter() time.Duration { return 2 * max(m.t.IdleRotation, m.rotation) }
+// rotations, as measured if they are longer than planned, but when that is long
+// rather early than late: a question does no harm.
+func (m *Machine) probeAfter() time.Duration {
+	took := max(m.t.IdleRotation, m.rotation)
+	return min(2*took, max(m.t.StarveTimeout, took+took/4))
+}
 
 // noteRotation measures the trips of the token. One that was longer counts at
 // once, and fades.

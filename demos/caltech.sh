@@ -36,6 +36,11 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/rain-caltech-XXXXXX")
 leash=''
 cleanup() {
+	local status=$?
+	if [ $status != 0 ] && [ -d "$out" ]; then # what the laboratory and its nodes have to say
+		cp "$work/lab/lab.log" "$out/" 2>/dev/null
+		for n in "$work"/lab/n*/; do tail -n 300 "$n/node.log" >"$out/$(basename "$n").log" 2>/dev/null; done
+	fi
 	# The laboratory ends when its standard input does, however this script ended.
 	[ -z "$leash" ] || { exec 3>&-; wait "$leash" 2>/dev/null; }
 	rm -rf "$work"
@@ -51,6 +56,7 @@ if [ -z "$BIN" ]; then
 fi
 
 # A film of 2 Mbit/s, five minutes: its viewers have little of it beforehand.
+mkdir -p "$out" || exit 1
 film=$here/assets/film/demo.mp4
 if command -v ffmpeg >/dev/null; then
 	say "making the film"

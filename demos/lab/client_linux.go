@@ -82,7 +82,7 @@ func (c *upCmd) Run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the child has its own
-	cmd := exec.Command(self, "engine", "--dir", dir, "--program", c.Program, fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--empty=%v", c.Empty), c.Topology)
+	cmd := exec.Command(self, "engine", "--dir", dir, "--program", c.Program, fmt.Sprintf("--seed=%d", c.Seed), fmt.Sprintf("--empty=%v", c.Empty), fmt.Sprintf("--for=%v", c.For), c.Topology)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET, Setsid: true}
 	if c.Bound {

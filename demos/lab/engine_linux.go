@@ -54,7 +54,7 @@ func (c *engineCmd) Run(ctx context.Context, _ io.Writer) error {
 	defer reaping.Wait()
 	children := make(chan os.Signal, 16)
 	signal.Notify(children, syscall.SIGCHLD)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, c.For)
 	defer cancel()
 	reaping.Go(func() { reap(ctx, reaper, children, log) })
 	l, err := engine.Start(ctx, engine.Config{Plan: p, Dir: c.Dir, Program: program, Seed: c.Seed, Empty: c.Empty}, reaper, log)

@@ -110,12 +110,13 @@ type paceCmd struct {
 }
 
 type upCmd struct {
-	Topology string `arg:"" type:"existingfile"`
-	Program  string `default:"rainvideo" help:"What runs a node."`
-	Seed     uint64 `default:"1" help:"Of all chance in the net."`
-	Empty    bool   `help:"Start no node."`
-	Bound    bool   `help:"Stay, and end everything with this process, and with the pipe on its standard input if that is one."`
-	Dir      string `kong:"-"`
+	Topology string        `arg:"" type:"existingfile"`
+	Program  string        `default:"rainvideo" help:"What runs a node."`
+	Seed     uint64        `default:"1" help:"Of all chance in the net."`
+	Empty    bool          `help:"Start no node."`
+	For      time.Duration `default:"12h" help:"All ends by then."`
+	Bound    bool          `help:"Stay, and end everything with this process, and with the pipe on its standard input if that is one."`
+	Dir      string        `kong:"-"`
 }
 
 type engineCmd struct {
@@ -123,6 +124,7 @@ type engineCmd struct {
 	Program  string
 	Seed     uint64
 	Empty    bool
+	For      time.Duration
 	Dir      string `kong:"-"`
 }
 

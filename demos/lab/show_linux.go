@@ -171,6 +171,7 @@ func (s *stage) play(ctx context.Context, host string) show.Seen {
 	for ctx.Err() == nil {
 		cmd := exec.CommandContext(ctx, s.self, "--dir", s.Dir, "exec", host, s.Player, "play", s.Film, "--to", "-", "--quiet", "--cluster", filepath.Join(s.Dir, "lab.json"))
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.WaitDelay = time.Second // it may be in the midst of a write that nobody reads
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		out, err := cmd.StdoutPipe()

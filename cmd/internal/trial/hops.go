@@ -25,7 +25,7 @@ import (
 const (
 	echoArg    = "echo" // makes this program the far end of a ping-pong
 	hopBytes   = 300    // about an idle token
-	hopSamples = 1000
+	hopSamples = 300
 )
 
 // hops measures a token's hop beside a bare UDP ping-pong of the same size and at

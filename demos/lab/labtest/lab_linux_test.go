@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,7 @@ type lab struct {
 	token string
 	nodes []string
 	pid   int // of the laboratory, outside of it
+	leash io.Closer
 	doors doors
 }
 
@@ -94,6 +96,7 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	l.leash = leash
 	t.Cleanup(func() {
 		defer func() { _ = leash.Close() }() // long gone
 		if t.Failed() {

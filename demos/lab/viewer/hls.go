@@ -42,6 +42,11 @@ func HLS(ctx context.Context, cfg Config) (Report, error) {
 	w := &watcher{cfg: cfg, start: time.Now(), http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}}
 	w.report.Film, w.report.Started = cfg.URL, w.start.UTC()
 	list, err := w.open(ctx)
+	for err != nil && cfg.Again && ctx.Err() == nil && time.Since(w.start) < cfg.For {
+		w.report.failure(time.Now().UTC(), 0, why(err))
+		time.Sleep(pause)
+		list, err = w.open(ctx)
+	}
 	if err != nil {
 		return w.report, err
 	}

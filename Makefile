@@ -11,7 +11,7 @@ export SEED SEEDS TIME
 
 build: assets ## the programs, into bin/
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/snow ./cmd/rainvideo ./cmd/rainctl ./demos/lab
 
 # The player and the live picture are a matter of npm. Without npm, or without a
 # network, the programs are built nevertheless; the pages then say what they lack.
@@ -50,8 +50,8 @@ sim: ## the simulator alone; SEED=N replays one, SEEDS=N bounds
 mutants: ## each broken variant of a core must be caught, by a named invariant or test
 	$(GO) run ./ring/mutants
 
-verify: ## the model of the protocol
-	@echo "no model checker run yet: the Promela model comes with a later release; 'make sim' and 'make mutants' check the core itself"; exit 1
+verify: ## the model of the protocol, and its broken variants; needs spin and gcc
+	$(GO) run ./ring/model
 
 fuzz: ## every parser of foreign bytes, TIME each
 	demos/fuzz.sh

@@ -6,6 +6,9 @@
 //   - the page goes on through another node within SWITCH_MS when its own is
 //     killed, and sends orders to nodes other than the one it came from
 //   - an isolated node is said to be isolated, loudly, and who sees whom
+//   - two nodes that do not hear each other: the matrix names the relay, and the
+//     history of the link says when and why; the row of a node that the page does not
+//     reach shows what its neighbours were told
 //   - freeze and thaw, drain and undrain, a VIP's move by the page's own buttons
 //   - axe-core has nothing to find, at 390 and 1440 pixels, light and dark
 //   - no error in the page's console but for connections that were refused
@@ -227,6 +230,29 @@ async function isolation(page) {
   await demo.calm()
 }
 
+// matrix looks at who hears whom while two nodes do not, and while the page does
+// not reach one that lives.
+async function matrix(page) {
+  const text = (p, pair, what) => p.waitForFunction(([pair, what]) => new RegExp(what).test(document.querySelector(`[data-pair="${pair}"]`)?.innerText ?? ''), [pair, what], { timeout: 15_000 })
+  await page.evaluate(() => window.rain.cluster.fault('cut', 'n2', { peer: 'n3' }))
+  for (const pair of ['n2 n3', 'n3 n2']) await text(page, pair, '^by n[14]')
+  await text(page, 'n1 n3', 's$')
+  await page.click('[data-pair="n2 n3"]')
+  await page.waitForFunction(() => /down\s+(silence|follow)/.test(document.querySelector('[data-history]')?.innerText ?? ''), null, { timeout: 10_000 })
+  result.history = (await page.locator('[data-history] li').first().innerText()).replace(/\s+/g, ' ')
+  if (shots) await page.screenshot({ path: join(shots, 'links.png'), fullPage: true })
+  await page.getByRole('button', { name: 'Close' }).click()
+  await page.evaluate(() => window.rain.cluster.heal('n2', 'n3'))
+  await text(page, 'n2 n3', 's$')
+  const blind = await browser.newContext({ viewport: { width: 1440, height: 900 } })
+  const away = new URL(demo.node('n4').admin).origin
+  await blind.route(u => u.origin === away, r => r.abort())
+  const other = await blind.newPage()
+  await other.goto(`${demo.node('n1').admin}/#token=${demo.now.token}`)
+  await text(other, 'n4 n2', '^1/1')
+  await blind.close()
+}
+
 async function findings(page, what) {
   await page.evaluate(axe) // into the page by the debugger: its policy forbids other ways
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))
@@ -311,6 +337,7 @@ try {
   held(!(result.drawn_median_ms >= DRAWN_MS), `half of the crashes were drawn ${result.drawn_median_ms} ms or more after the view change`)
   if (shots) await page.screenshot({ path: join(shots, 'after-crashes.png'), fullPage: true })
   await buttons(page)
+  await matrix(page)
   await isolation(page)
   await leave(page)
 } catch (err) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -90,7 +89,7 @@ func (c *upCmd) Run(ctx context.Context, w io.Writer) error {
 		runtime.LockOSThread() // the signal follows the thread that made the child
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	if err := startFirst(cmd); err != nil {
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("lab: namespaces need root on Linux: %w", err)
 	}
 	ended := make(chan error, 1)
@@ -112,24 +111,6 @@ func leash(stop context.CancelFunc) {
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin) // its end is what matters
 	stop()
-}
-
-// startFirst starts the laboratory with a priority above that of its nodes: real
-// switches and cables do not wait for the processors of the hosts. What runs in
-// the hosts begins at the usual priority, see box.
-func startFirst(cmd *exec.Cmd) error {
-	const above = -15 // a node may have -10
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err != nil {
-		return err
-	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, above); err != nil {
-		return cmd.Start() // not allowed here: a busy machine then has a slow net
-	}
-	err = cmd.Start()
-	return errors.Join(err, unix.Setpriority(unix.PRIO_PROCESS, 0, 20-before)) // the call counts from 20 down
 }
 
 func (c *upCmd) wait(ctx context.Context, w io.Writer, dir string, pid int, ended <-chan error) error {

@@ -82,3 +82,25 @@ func TestSameViewTwice(t *testing.T) {
 		t.Error("node 4 does not act in the end")
 	}
 }
+
+// Trap 9: amnesia. Nodes 1 and 2 commit an op that node 3 has not heard of. Node 2
+// restarts, node 1 is cut off: node 3 asks for leave to make a token, and the new
+// life of node 2 remembers nothing. It has no vote, so nothing may be made.
+func TestAmnesia(t *testing.T) {
+	s := script(t, "cluster 3", "start all", "whole", "run 200ms", "holder 1", "part 3", "propose 1 x")
+	c := s.c
+	one, two, three := c.nodes[0], c.nodes[1], c.nodes[2]
+	if err := s.until(func() bool { return len(one.props) == 0 }, "the op to be committed"); err != nil {
+		t.Fatal(err)
+	}
+	if three.seen.Last >= one.seen.Commit {
+		t.Fatal("node 3 has the op")
+	}
+	do(t, s, "part 1", "crash 2", "start 2")
+	c.open([2]int{2, 3})
+	before := three.seen.Copy.Epoch
+	do(t, s, "run 600ms") // ended by a restart of node 3's ring, after a second alone
+	if three.seen.State != "member" || three.seen.Copy.Epoch != before || two.seen.State != "seeking" {
+		t.Errorf("sim: invariant 2 (one sequence) broken: node 3 is %s with epoch %s, before %s", three.seen.State, three.seen.Copy.Epoch, before)
+	}
+}

@@ -14,6 +14,7 @@
 //	trial queue [-n 1000]                      what the request queue costs; who claims a dead node's requests
 //	trial idle                                 CPU, memory and hops of an idle cluster
 //	trial busy    [-n 20]                      the ring under wrk, then under puts of 64 MiB, n seconds each
+//	trial hops    [-n 3]                       a token's hop beside a bare UDP ping-pong
 //	trial objects [-size 256]                  a large object, every pair of nodes dead in turn
 //	trial frozen  [-n 750]                     gets of 1 MiB while a node is stopped
 //	trial emptied [-size 256]                  a node's disk emptied under load
@@ -48,14 +49,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == echoArg {
+		return echo(len(args) > 1)
+	}
 	trials := map[string]func(context.Context, *cluster, options) error{
 		"gaps": gaps, "backlog": backlog, "pairs": pairs, "puts": puts, "idle": idle,
 		"objects": objects, "frozen": frozen, "emptied": emptied, "streams": streams, "churn": churn,
-		"effects": effects, "register": register, "queue": requests, "busy": busy,
+		"effects": effects, "register": register, "queue": requests, "busy": busy, "hops": hops,
 		"rolling": rolling, "cold": cold,
 	}
 	if len(args) == 0 || trials[args[0]] == nil && args[0] != "grow" && args[0] != "upgrade" {
-		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, objects, frozen, emptied, streams, churn, rolling, cold, grow or upgrade")
+		return fmt.Errorf("which trial? gaps, backlog, pairs, puts, effects, register, queue, idle, busy, hops, objects, frozen, emptied, streams, churn, rolling, cold, grow or upgrade")
 	}
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)

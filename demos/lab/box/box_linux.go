@@ -25,11 +25,18 @@ type Box struct {
 	ns    *os.File
 }
 
-// Tap is one interface: what the host sends is read, what is written it gets.
+// Tap is one interface: what the host sends is read, what is written it gets. It
+// is not known to the runtime's poller: who reads many of them polls himself.
 type Tap struct {
-	*os.File
+	FD   int // non-blocking
 	Port plan.Port
 }
+
+// Read takes a frame that the host sent; unix.EAGAIN: there is none.
+func (t *Tap) Read(b []byte) (int, error) { return unix.Read(t.FD, b) }
+
+// Write gives the host a frame.
+func (t *Tap) Write(b []byte) (int, error) { return unix.Write(t.FD, b) }
 
 // New makes a host with its interfaces up and addressed.
 func New(h *plan.Host) (*Box, error) {
@@ -56,10 +63,6 @@ func (b *Box) live(h *plan.Host, ready chan<- error) {
 func (b *Box) furnish(h *plan.Host) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("a network namespace (are you root?): %w", err)
-	}
-	// The laboratory itself goes before all; what runs in a host does not.
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 0); err != nil {
-		return fmt.Errorf("priority: %w", err)
 	}
 	var err error
 	if b.ns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())); err != nil {
@@ -116,9 +119,9 @@ func newTap(port plan.Port, i int) (*Tap, error) {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
 		return nil, errors.Join(fmt.Errorf("TUNSETIFF: %w", err), unix.Close(fd))
 	}
-	t := &Tap{os.NewFile(uintptr(fd), port.Name), port}
+	t := &Tap{FD: fd, Port: port}
 	if err := address(port, i); err != nil {
-		return nil, errors.Join(err, t.File.Close())
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return t, nil
 }
@@ -140,6 +143,9 @@ func address(port plan.Port, i int) error {
 	// decides who goes first, as with a real card.
 	if err := netlink.LinkSetTxQLen(l, tapQueue); err != nil {
 		return fmt.Errorf("queue: %w", err)
+	}
+	if err := netlink.LinkSetMTU(l, port.MTU); err != nil {
+		return fmt.Errorf("mtu: %w", err)
 	}
 	if err := netlink.LinkSetUp(l); err != nil {
 		return err
@@ -189,16 +195,8 @@ func (t *Tap) Carrier(on bool) error {
 	if on {
 		v = 1
 	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var ioctl error
-	if err := raw.Control(func(fd uintptr) { ioctl = unix.IoctlSetPointerInt(int(fd), tunSetCarrier, v) }); err != nil {
-		return err
-	}
-	if ioctl != nil {
-		return fmt.Errorf("box: %s: carrier: %w", t.Port.Name, ioctl)
+	if err := unix.IoctlSetPointerInt(t.FD, tunSetCarrier, v); err != nil {
+		return fmt.Errorf("box: %s: carrier: %w", t.Port.Name, err)
 	}
 	return nil
 }
@@ -223,7 +221,7 @@ func (b *Box) Close() {
 	close(b.calls)
 	b.ended.Wait()
 	for _, t := range b.Taps {
-		_ = t.Close() // nothing is left to be lost
+		_ = unix.Close(t.FD) // nothing is left to be lost
 	}
 	if b.ns != nil {
 		_ = b.ns.Close()

@@ -38,7 +38,7 @@ var (
 
 const (
 	arpFrame   = 42
-	askEvery   = 10 * time.Millisecond
+	askEvery   = 20 * time.Millisecond
 	maxClaims  = 10_000
 	claimStale = time.Second // without a sign: a new claim
 )

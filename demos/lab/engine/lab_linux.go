@@ -76,7 +76,9 @@ func Start(ctx context.Context, cfg Config, reaper *box.Reaper, log *slog.Logger
 		}
 	}
 	l.observe(ctx)
-	l.read()
+	if err := l.read(); err != nil {
+		return l, err
+	}
 	if cfg.Empty {
 		return l, nil
 	}
@@ -137,16 +139,14 @@ func (l *Lab) addHost(p *plan.Host) error {
 }
 
 // read carries what all hosts send, once every port has its sink.
-func (l *Lab) read() {
+func (l *Lab) read() error {
+	var taps []tapPort
 	for _, h := range l.hosts {
 		for j, t := range h.box.Taps {
-			l.workers.Go(func() {
-				if err := l.pump.read(h.ports[j], t.File); err != nil {
-					l.failed <- fmt.Errorf("lab: %s: %w", t.Port.Name, err)
-				}
-			})
+			taps = append(taps, tapPort{t, h.ports[j]})
 		}
 	}
+	return l.pump.run(taps, func(err error) { l.failed <- err })
 }
 
 func (l *Lab) observe(ctx context.Context) {
@@ -192,13 +192,13 @@ func (l *Lab) Failed() <-chan error { return l.failed }
 // Close ends all nodes, hosts and the net.
 func (l *Lab) Close() {
 	l.stop()
+	if l.pump != nil {
+		l.pump.stop()
+	}
 	for _, h := range l.hosts {
 		h.box.Close() // its processes get SIGKILL with their thread
 	}
 	l.workers.Wait()
-	if l.pump != nil {
-		l.pump.stop()
-	}
 }
 
 func (l *Lab) host(name string) (*host, error) {

@@ -8,6 +8,7 @@
 //	rate = 0              # of each cable of a host, each way, bytes a second; 0: no limit
 //	switches = ["s1", "s2"]
 //	trunks = ["s1-s2"]
+//	mtu = 1500            # of all interfaces, 1280 to 9000; long frames cost the laboratory less
 //
 //	[cluster]
 //	preset = "lan"        # of the nodes; default "lan"
@@ -51,6 +52,7 @@ import (
 type Plan struct {
 	Name     string
 	Rate     int64 // of a host's cable, bytes a second; 0: no limit
+	MTU      int
 	Switches []string
 	Trunks   [][2]string
 	Hosts    []Host
@@ -83,11 +85,13 @@ type Port struct {
 	MAC    [6]byte
 	IPv4   netip.Prefix
 	IPv6   netip.Prefix
+	MTU    int
 }
 
 type file struct {
 	Name     string   `toml:"name"`
 	Rate     int64    `toml:"rate"`
+	MTU      int      `toml:"mtu"`
 	Switches []string `toml:"switches"`
 	Trunks   []string `toml:"trunks"`
 	Cluster  Cluster  `toml:"cluster"`
@@ -116,7 +120,7 @@ const (
 
 // Parse reads a topology file. Errors name what is wrong in it, all at once.
 func Parse(text string) (*Plan, error) {
-	f := file{Name: "lab", Cluster: Cluster{Preset: "lan", Relay: true, VIPs: 2}}
+	f := file{Name: "lab", MTU: 1500, Cluster: Cluster{Preset: "lan", Relay: true, VIPs: 2}}
 	meta, err := toml.Decode(text, &f)
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
@@ -124,7 +128,7 @@ func Parse(text string) (*Plan, error) {
 	if un := meta.Undecoded(); len(un) > 0 {
 		return nil, fmt.Errorf("plan: unknown key %q", un[0].String())
 	}
-	p := &Plan{Name: f.Name, Rate: f.Rate, Cluster: f.Cluster}
+	p := &Plan{Name: f.Name, Rate: f.Rate, MTU: f.MTU, Cluster: f.Cluster}
 	if f.Net != nil {
 		err = p.build(f)
 	} else {
@@ -196,6 +200,7 @@ func (p *Plan) finish() error {
 	fault(len(p.Switches) > 64, "%d switches: at most 64", len(p.Switches))
 	fault(len(p.Hosts) > MaxHosts, "%d hosts: at most %d", len(p.Hosts), MaxHosts)
 	fault(p.Cluster.VIPs < 0 || p.Cluster.VIPs > maxVIPs, "%d VIPs: must be 0 to %d", p.Cluster.VIPs, maxVIPs)
+	fault(p.MTU < 1280 || p.MTU > 9000, "mtu %d: must be 1280 to 9000", p.MTU)
 	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return !h.Node }) && len(p.Switches) > 0 {
 		p.Hosts = append(p.Hosts, Host{Name: "client", Ports: []Port{{Switch: p.Switches[0]}}})
 	}
@@ -214,6 +219,7 @@ func (p *Plan) finish() error {
 		for j := range h.Ports {
 			fault(!slices.Contains(p.Switches, h.Ports[j].Switch), "host %s: no switch %q", h.Name, h.Ports[j].Switch)
 			h.name(i+1, j)
+			h.Ports[j].MTU = p.MTU
 		}
 	}
 	return errors.Join(errs...)

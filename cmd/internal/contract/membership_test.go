@@ -169,6 +169,10 @@ func TestMembershipForLife(t *testing.T) {
 	l.ctl(0, "node", "replace", "n3", "n4")
 	l.allUp("n1 n4")
 
+	// The dead one comes back after all, and is told.
+	want(t, 6, "snow", "run", "--config", filepath.Join(l.dir, "n3", "node.toml"))
+	l.allUp("n1 n4")
+
 	moves(l)
 	wiped(l)
 }

@@ -28,6 +28,7 @@ func pair(t *testing.T, init ...string) *land {
 	l.ctl(0, "site", "publish", site, "www", "--default")
 	l.join("n2", 32)
 	l.allUp("n1 n2")
+	page(t, "http://127.0.0.32:"+l.web+"/") // n2 has its own copy of the body
 	return l
 }
 
@@ -100,7 +101,7 @@ func TestPolicyAny(t *testing.T) {
 	if got := page(t, "http://127.0.1.1:"+l.web+"/"); got != "first page" {
 		t.Errorf("the page is %q", got)
 	}
-	if r := l.by("n2", "bucket", "create", "b"); r.code != 5 {
+	if r := l.by("n2", "bucket", "create", "boxes"); r.code != 5 {
 		t.Errorf("a change without a quorum: exit code %d, %s", r.code, r.stderr)
 	}
 	l.start("n1")

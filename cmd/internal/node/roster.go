@@ -217,12 +217,20 @@ func (n *node) tellRoster(ctx context.Context) {
 	}
 	news := n.unlisted != was
 	n.mu.Unlock()
+	if refusal != nil && refusal.Refusal == roster.Gone {
+		n.log.Error("this node was taken off the cluster's list; it leaves", slog.Any("err", err))
+		n.stop(errForgotten)
+		return
+	}
 	if refusal != nil && news {
 		n.log.Warn("the cluster's list does not take this node", slog.Any("err", err))
 	} else if err != nil {
 		n.log.Debug("telling the cluster's list of this node", slog.Any("err", err))
 	}
 }
+
+// errForgotten ends a node that comes back after the cluster gave it up.
+var errForgotten = errors.New("node: this node was taken off the cluster's list ('rainctl node leave', 'forget' or 'replace')")
 
 // rosterError is the roster's no.
 type rosterError struct{ roster.Result }
@@ -231,7 +239,7 @@ func (e *rosterError) Error() string { return e.Text }
 
 // proposeRoster has an op applied, on a quorum's disks and by all members.
 func (n *node) proposeRoster(ctx context.Context, op roster.Op) (roster.Result, error) {
-	if err := n.needVersion(versionRoster); err != nil {
+	if err := n.awaitVersion(ctx, versionRoster); err != nil {
 		return roster.Result{}, err
 	}
 	raw, err := n.host.Propose(ctx, ring.RiderRoster, op.Append(nil), host.Opt{Durable: true, All: true})

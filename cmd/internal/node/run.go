@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"rain/cmd/internal/cli"
 	"rain/ring"
 	"rain/ring/host"
 )
@@ -76,6 +77,9 @@ func (n *node) run(ctx context.Context) (err error) {
 		err = errRingEnded
 	case <-ctx.Done():
 		n.drain(ringEnded)
+		if errors.Is(context.Cause(ctx), errForgotten) {
+			err = cli.New(cli.Conflict, "forgotten", "to have this box in the cluster again move its folder away and let it join as a new node: 'rainctl invite', 'rainctl join'", "%w", errForgotten)
+		}
 	}
 	n.shutdownServers()
 	return err

@@ -153,7 +153,7 @@ func (c clusterSettings) setPool(ctx context.Context, name, value string) error 
 }
 
 func (n *node) proposeSetting(ctx context.Context, op settings.Op) error {
-	if err := n.needVersion(versionRoster); err != nil {
+	if err := n.awaitVersion(ctx, versionRoster); err != nil {
 		return err
 	}
 	why, err := n.host.Propose(ctx, ring.RiderSettings, op.Append(nil), host.Opt{Durable: true, All: true})

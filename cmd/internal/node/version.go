@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"rain/ring"
 	"rain/snow/admin"
@@ -54,6 +56,25 @@ func (n *node) spoken() (version int, older []ring.NodeID) {
 		}
 	}
 	return spoken(n.host.View(), versions)
+}
+
+// rowsTake is how long a new member's row may take to come round.
+const rowsTake = 2 * time.Second
+
+// awaitVersion is needVersion, but for a member that has come just now.
+func (n *node) awaitVersion(ctx context.Context, version int) error {
+	end := time.Now().Add(rowsTake)
+	for {
+		err := n.needVersion(version)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryEvery / 2):
+		}
+	}
 }
 
 // needVersion is an error while somebody does not understand what is wanted.

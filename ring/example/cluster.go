@@ -31,7 +31,6 @@ type Node struct {
 	wake    ring.Instant
 	fetched []byte // snapshot of the rider, until Adopt
 	next    uint64
-	result  []byte // of the op that was applied last, if it was ours
 	open    map[uint64]*answer
 }
 

@@ -24,6 +24,9 @@ func gaps(ctx context.Context, c *cluster, o options) error {
 		name string
 		sig  syscall.Signal
 	}{{"SIGKILL", syscall.SIGKILL}, {"SIGSTOP", syscall.SIGSTOP}, {"TERM", syscall.SIGTERM}} {
+		if o.only != "" && o.only != kind.name {
+			continue
+		}
 		var all []float64
 		failed := 0
 		for range n {
@@ -34,6 +37,9 @@ func gaps(ctx context.Context, c *cluster, o options) error {
 			all = append(all, w.LongestGapMS)
 			failed += w.Failed
 			fmt.Printf("%-8s gap %6.1f ms, %d failed of %d, load %s\n", kind.name, w.LongestGapMS, w.Failed, w.OK+w.Failed, load())
+			if kind.sig == syscall.SIGTERM && w.Failed > 0 {
+				fmt.Printf("         gap since %s, the client itself was late by %.1f ms at most: %v\n", w.LongestAt.Format("15:04:05.000"), w.Late, w.Reasons)
+			}
 		}
 		slices.Sort(all)
 		fmt.Printf("%-8s preset %s, %d repeats: median %.1f ms, worst %.1f ms, failed in all %d\n",
@@ -49,9 +55,12 @@ func gaps(ctx context.Context, c *cluster, o options) error {
 }
 
 type watchResult struct {
-	OK           int     `json:"ok"`
-	Failed       int     `json:"failed"`
-	LongestGapMS float64 `json:"longest_gap_ms"`
+	OK           int            `json:"ok"`
+	Failed       int            `json:"failed"`
+	LongestGapMS float64        `json:"longest_gap_ms"`
+	LongestAt    time.Time      `json:"longest_gap_since"`
+	Late         float64        `json:"late_ms"`
+	Reasons      map[string]int `json:"reasons"`
 }
 
 func oneGap(ctx context.Context, c *cluster, sig syscall.Signal) (w watchResult, err error) {

@@ -64,6 +64,7 @@ func run(ctx context.Context, args []string) error {
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	fs.StringVar(&o.preset, "preset", "laptop", "the ring's times")
+	fs.StringVar(&o.only, "only", "", "gaps: this fault alone: SIGKILL, SIGSTOP or TERM")
 	fs.IntVar(&o.n, "n", 0, "repeats or puts; 0: the trial's own number")
 	fs.IntVar(&o.kills, "kills", 50, "kills during puts")
 	fs.StringVar(&o.exe, "exe", "bin/rainvideo", "the program under trial")
@@ -95,6 +96,7 @@ func run(ctx context.Context, args []string) error {
 
 type options struct {
 	preset, exe, ctl, out string
+	only                  string // gaps: this fault alone
 	old                   string
 	n, kills, port        int
 	seed                  uint64

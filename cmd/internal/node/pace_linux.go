@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
-	"runtime/debug"
+	"sync"
 
 	"rain/ring/host/pump"
 )
@@ -15,13 +15,6 @@ import (
 // decides who of them gets a core.
 const sparePs = 22
 
-// busyGC lets garbage pile up in busy times: each collection stops all threads
-// twice, and that takes until the last of them has had a core. idleGC is Go's own.
-const (
-	busyGC = 400
-	idleGC = 100
-)
-
 // keepPace gives the ring a thread of its own in busy times. GOMAXPROCS and GOGC
 // in the environment win over the numbers here.
 func (n *node) keepPace(ctx context.Context) error {
@@ -30,13 +23,18 @@ func (n *node) keepPace(ctx context.Context) error {
 	}
 	cfg := pump.DefaultConfig()
 	if os.Getenv("GOGC") == "" {
-		cfg.OnChange = func(busy bool) {
-			if busy {
-				debug.SetGCPercent(busyGC)
-			} else {
-				debug.SetGCPercent(idleGC)
+		busy := make(chan bool)
+		cfg.OnChange = func(is bool) {
+			select {
+			case busy <- is:
+			case <-ctx.Done():
 			}
 		}
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		wg.Go(func() { keepGarbage(ctx, busy) })
 	}
 	sources, done, err := n.host.Sources()
 	if err != nil {

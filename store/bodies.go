@@ -18,6 +18,8 @@ type local struct {
 	damaged  bool      // some of its units are bad: it is missing, too, until it is rebuilt
 	kept     time.Time // when it came, or was last asked for
 	orphan   time.Time // since when no object refers to it, or it was last asked for; zero: needed
+
+	sole bool // one put wrote it, and no other has counted on it since
 }
 
 // bodies knows which pieces this node has, lacks and no longer needs. Its lock
@@ -30,11 +32,12 @@ type bodies struct {
 	mu      sync.Mutex
 	have    map[catalog.Sum]*local
 	missing map[catalog.Sum]piece
-	lacking atomic.Int64 // len(missing), for readers without the lock
+	gone    map[catalog.Sum]catalog.Sum // spent pieces, see spentLoop, and their objects' contents
+	lacking atomic.Int64                // len(missing), for readers without the lock
 }
 
 func newBodies(view func() *catalog.View, self ring.NodeID, now func() time.Time) *bodies {
-	return &bodies{view: view, self: self, now: now, have: map[catalog.Sum]*local{}, missing: map[catalog.Sum]piece{}}
+	return &bodies{view: view, self: self, now: now, have: map[catalog.Sum]*local{}, missing: map[catalog.Sum]piece{}, gone: map[catalog.Sum]catalog.Sum{}}
 }
 
 // count is to be called after each change of missing; the lock is held.
@@ -56,6 +59,9 @@ func (b *bodies) change(c catalog.Change) (missing bool) {
 			return
 		}
 		if l := b.have[p.name]; l != nil {
+			if l.sole && l.orphan.IsZero() && !c.Moved {
+				b.gone[p.name] = c.Rec.Sum
+			}
 			l.orphan = b.now()
 		}
 		delete(b.missing, p.name)
@@ -69,6 +75,7 @@ func (b *bodies) need(p piece) bool {
 	l := b.have[p.name]
 	if l != nil && l.size == p.size {
 		l.orphan = time.Time{}
+		delete(b.gone, p.name)
 		if !l.damaged {
 			return false
 		}
@@ -81,11 +88,13 @@ func (b *bodies) need(p piece) bool {
 func (b *bodies) reset() {
 	now := b.now()
 	for _, l := range b.have {
+		l.sole = false // what happened meanwhile is not known
 		if l.orphan.IsZero() {
 			l.orphan = now
 		}
 	}
 	clear(b.missing)
+	clear(b.gone)
 	b.view().Bodies(nil, func(_ catalog.Sum, body catalog.Body) bool {
 		pieces(body.Rec, b.self, func(p piece) { b.need(p) })
 		return true
@@ -96,6 +105,21 @@ func (b *bodies) reset() {
 func (b *bodies) add(name catalog.Sum, size int64, verified bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.take(name, size, verified)
+}
+
+// addPut takes in a piece that a put has written. A second put of it is not the
+// only one; nor is one of what an object needs.
+func (b *bodies) addPut(name catalog.Sum, size int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, known := b.have[name]
+	l := b.take(name, size, true)
+	l.sole = !known && !l.orphan.IsZero()
+}
+
+// take is add with the lock.
+func (b *bodies) take(name catalog.Sum, size int64, verified bool) *local {
 	l := &local{size: size, verified: verified, kept: b.now()}
 	if p, needed := findPiece(b.view(), name, b.self); needed && p.size == size {
 		delete(b.missing, name)
@@ -103,14 +127,32 @@ func (b *bodies) add(name catalog.Sum, size int64, verified bool) {
 		l.orphan = b.now()
 	}
 	b.have[name] = l
+	delete(b.gone, name)
 	b.count()
+	return l
 }
 
-// touch reports whether the piece is here and whole, and keeps it for another
-// grace.
+// claim reports whether the piece is here and whole, and keeps it for a put that
+// counts on it.
+func (b *bodies) claim(name catalog.Sum) (size int64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.have[name]; l != nil {
+		l.sole = false
+		delete(b.gone, name)
+	}
+	return b.touched(name)
+}
+
+// touch is a claim by who only reads the piece.
 func (b *bodies) touch(name catalog.Sum) (size int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.touched(name)
+}
+
+// touched keeps a piece for another grace. The lock is held.
+func (b *bodies) touched(name catalog.Sum) (size int64, ok bool) {
 	l := b.have[name]
 	if l == nil {
 		return 0, false
@@ -162,6 +204,7 @@ func (b *bodies) lose(name catalog.Sum, l *local) bool {
 		return false
 	}
 	delete(b.have, name)
+	delete(b.gone, name)
 	if p, needed := findPiece(b.view(), name, b.self); needed {
 		b.missing[name] = p
 	}
@@ -169,18 +212,20 @@ func (b *bodies) lose(name catalog.Sum, l *local) bool {
 	return true
 }
 
-// dropOrphan forgets the piece if it has been an orphan since before then.
-func (b *bodies) dropOrphan(name catalog.Sum, before time.Time) bool {
+// dropOrphan forgets the piece if it has been an orphan, or spent, since before
+// then.
+func (b *bodies) dropOrphan(name catalog.Sum, before time.Time, spent bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.have[name]
-	if l == nil || !l.collectable(before, b.now()) {
+	if l == nil || spent && !b.spentBefore(name, before) || !spent && !l.collectable(before, b.now()) {
 		return false
 	}
 	if _, needed := findPiece(b.view(), name, b.self); needed {
 		return false
 	}
 	delete(b.have, name)
+	delete(b.gone, name)
 	return true
 }
 
@@ -189,6 +234,27 @@ func (b *bodies) dropOrphan(name catalog.Sum, before time.Time) bool {
 // the way.
 func (l *local) collectable(before, now time.Time) bool {
 	return !l.orphan.IsZero() && l.orphan.Before(before) && now.Sub(l.kept) >= shortGrace
+}
+
+// spentBefore reports whether an op took the piece's object away before then.
+// The lock is held.
+func (b *bodies) spentBefore(name catalog.Sum, before time.Time) bool {
+	_, spent := b.gone[name]
+	return spent && b.have[name].orphan.Before(before)
+}
+
+// spent lists up to spentAtOnce pieces that spentBefore tells of, with their
+// objects' contents.
+func (b *bodies) spent(before time.Time) map[catalog.Sum]catalog.Sum {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[catalog.Sum]catalog.Sum{}
+	for name, sum := range b.gone {
+		if len(out) < spentAtOnce && b.spentBefore(name, before) {
+			out[name] = sum
+		}
+	}
+	return out
 }
 
 // sums counts the pieces on the disk and those of them that nobody needs.

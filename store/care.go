@@ -324,7 +324,7 @@ func (s *Store) collect(ctx context.Context, before time.Time) (n int, size int6
 			continue
 		}
 		_, bytes, _ := s.bodies.get(name)
-		if s.removeOrphan(ctx, name, before) {
+		if s.removeOrphan(ctx, name, before, false) {
 			n++
 			size += bytes
 		}

@@ -56,7 +56,7 @@ func (w *columnWriter) commit(e columnEnd) error {
 		return err
 	}
 	for p, name := range names {
-		w.s.bodies.add(name, symbol.FileLen(l, p), true)
+		w.s.bodies.addPut(name, symbol.FileLen(l, p))
 	}
 	return nil
 }

@@ -41,7 +41,9 @@ type Config struct {
 	ProposeTimeout time.Duration
 	// OrphanGrace is how long a body stays that no object refers to; at least
 	// a minute, as a put takes a body for granted that it has just found.
-	// Default 1 h; a minute while space is short.
+	// Default 1 h; a minute while space is short. What an op has deleted or
+	// replaced goes after two seconds while all nodes are in the view, unless one
+	// has it open.
 	OrphanGrace time.Duration
 	// RebuildAfter is how long a storage node may be away before its columns are
 	// made anew on storage nodes that have none of the object. Default 1 h.
@@ -120,6 +122,8 @@ type Ring interface {
 	Self() ring.NodeID
 	// Storage are the ids of the layout's storage nodes, up or down.
 	Storage() []ring.NodeID
+	// Known are all nodes of the cluster, up or down, storage nodes or not.
+	Known() []ring.NodeID
 	// Ready is nil while this node is in the primary component; else it says
 	// why it is not.
 	Ready() error

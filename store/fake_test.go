@@ -238,6 +238,8 @@ func (n *node) Storage() []ring.NodeID {
 	return slices.Sorted(maps.Keys(n.c.nodes))
 }
 
+func (n *node) Known() []ring.NodeID { return n.Storage() }
+
 func (n *node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -311,7 +311,7 @@ func (s *Store) stillMine(m columnMove) bool {
 
 // hasColumn reports whether this node's disk has that column's symbol, whole.
 func (s *Store) hasColumn(name catalog.Sum, l array.Layout, column int) bool {
-	if _, whole := s.bodies.touch(name); !whole {
+	if _, whole := s.bodies.claim(name); !whole {
 		return false
 	}
 	f, _, i, err := s.openSymbol(name)

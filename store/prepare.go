@@ -76,6 +76,10 @@ func Result(result []byte) (version uint64, created bool, err error) {
 // zero if there are none. Call it before Run.
 func (s *Store) HoldOrphans(oldest func() time.Time) { s.holdOrphans = oldest }
 
+// HoldNamed makes the store keep deleted bodies that an op names which is under
+// way elsewhere than in the catalog; ops yields them all. Call it before Run.
+func (s *Store) HoldNamed(ops func(yield func(op []byte))) { s.opsUnderWay = ops }
+
 func (p *Prepared) encode(c catalog.Cond) ([]byte, error) {
 	if p.appends {
 		return catalog.EncodeAppend(p.Bucket, p.Key, p.rec)

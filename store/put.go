@@ -189,14 +189,14 @@ func (s *Store) saveBytes(sum catalog.Sum, body []byte) error {
 // saveTemp gives a written body its name and takes it in.
 func (s *Store) saveTemp(t *temp, sum catalog.Sum, size int64) error {
 	err := s.disk.commit(t, sum, func() bool {
-		have, ok := s.bodies.touch(sum)
+		have, ok := s.bodies.claim(sum)
 		return ok && have == size
 	})
 	if err != nil {
 		return err
 	}
-	if have, ok := s.bodies.touch(sum); !ok || have != size {
-		s.bodies.add(sum, size, true)
+	if have, ok := s.bodies.claim(sum); !ok || have != size {
+		s.bodies.addPut(sum, size)
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (s *Store) saveTemp(t *temp, sum catalog.Sum, size int64) error {
 // present reports whether the body is on this node's disk, and keeps it there
 // for the time of a put.
 func (s *Store) present(sum catalog.Sum, size int64) bool {
-	have, ok := s.bodies.touch(sum)
+	have, ok := s.bodies.claim(sum)
 	if !ok {
 		return false
 	}

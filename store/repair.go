@@ -170,14 +170,14 @@ func (s *Store) removeOrphans(ctx context.Context, g *orphanGuard) {
 	}
 }
 
-// removeOrphan reports whether the piece was an orphan since before then, and is
-// gone.
-func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.Time) bool {
+// removeOrphan reports whether the piece was an orphan, or spent, since before
+// then, and is gone.
+func (s *Store) removeOrphan(ctx context.Context, sum catalog.Sum, before time.Time, spent bool) bool {
 	// The lock keeps a put from giving the file its name between the two steps.
 	mu := s.disk.shard(sum)
 	mu.Lock()
 	defer mu.Unlock()
-	if !s.bodies.dropOrphan(sum, before) {
+	if !s.bodies.dropOrphan(sum, before, spent) {
 		return false
 	}
 	if err := s.disk.fs.remove(s.disk.path(sum)); err != nil {

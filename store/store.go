@@ -39,7 +39,8 @@ type Store struct {
 	batches sync.Pool    // of *batch
 	raws    [3]sync.Pool // of *[]byte
 
-	holdOrphans func() time.Time // see HoldOrphans
+	holdOrphans func() time.Time            // see HoldOrphans
+	opsUnderWay func(yield func(op []byte)) // see HoldNamed
 
 	places  atomic.Pointer[places]
 	outside outside
@@ -347,7 +348,7 @@ func (s *Store) Missing() int { return int(s.bodies.lacking.Load()) }
 // they lack.
 func (s *Store) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.scrubLoop, s.verifyLoop, s.pollLoop, s.decodeLoop, s.moveLoop, s.checkLoop, s.rewriteLoop} {
+	for _, f := range []func(context.Context){s.repairLoop, s.orphanLoop, s.spentLoop, s.scrubLoop, s.verifyLoop, s.pollLoop, s.decodeLoop, s.moveLoop, s.checkLoop, s.rewriteLoop} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

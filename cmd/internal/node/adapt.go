@@ -60,6 +60,16 @@ func (r storeRing) Storage() []ring.NodeID {
 	return slices.Compact(ids)
 }
 
+// Known are the founders and all that the roster lists, up or down.
+func (r storeRing) Known() []ring.NodeID {
+	state := r.n.roster.State()
+	ids := slices.Clone(r.n.file.Cluster.Founders)
+	for _, n := range state.Nodes {
+		ids = append(ids, n.ID)
+	}
+	return slices.DeleteFunc(ids, state.Gone)
+}
+
 func (r storeRing) Ready() error {
 	if r.n.isolated() {
 		return ring.ErrNotPrimary

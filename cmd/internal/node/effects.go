@@ -31,6 +31,7 @@ func (n *node) buildEffects(context.Context) (func(), error) {
 	}
 	n.effects = &effects{service: service, fresh: newFreshness(n.shared())}
 	n.store.HoldOrphans(n.oldestEffect)
+	n.store.HoldNamed(n.effectInputs)
 	if !n.file.Web.Guestbook {
 		return nil, nil
 	}
@@ -95,6 +96,16 @@ func (l ledger) MayAct() error {
 		return fmt.Errorf("node: the lease is out: %w", ring.ErrNotPrimary)
 	}
 	return nil
+}
+
+// effectInputs yields what the effects are to do that have no outcome yet.
+func (n *node) effectInputs(yield func(op []byte)) {
+	n.requests.Table().Running(func(e *queue.Entry) bool {
+		if e.Kind == queue.Effect {
+			yield(e.Input)
+		}
+		return true
+	})
 }
 
 // fence waits until no member that left the view can still have a lease, and so

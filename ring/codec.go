@@ -1,6 +1,10 @@
 package ring
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"rain/ring/wire"
+)
 
 // The parts of which messages are made; see wire.go for the format.
 
@@ -47,77 +51,30 @@ func (w *writer) entry(e Entry) {
 }
 
 type reader struct {
-	b       []byte
+	wire.Reader
 	version int
-	bad     bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n < 0 || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (r *reader) bool() bool {
-	v := r.u8()
-	if v > 1 {
-		r.bad = true
-	}
-	return v == 1
 }
 
 func (r *reader) bytes(limit int) []byte {
-	n := r.u32()
+	n := r.U32()
 	if n > uint32(limit) {
-		r.bad = true
+		r.Bad = true
 		return nil
 	}
 	if n == 0 {
 		return nil
 	}
-	return append([]byte(nil), r.take(int(n))...)
+	return append([]byte(nil), r.Take(int(n))...)
 }
 
-func (r *reader) member() Member { return Member{NodeID(r.u32()), Incarnation(r.u64())} }
-func (r *reader) stamp() Stamp   { return Stamp{Epoch(r.u64()), r.u64()} }
+func (r *reader) member() Member { return Member{NodeID(r.U32()), Incarnation(r.U64())} }
+func (r *reader) stamp() Stamp   { return Stamp{Epoch(r.U64()), r.U64()} }
 
 // count reads a list's length and refuses one that its bytes cannot hold.
 func (r *reader) count(limit, itemSize int) int {
-	n := int(r.u16())
-	if n > limit || n*itemSize > len(r.b) {
-		r.bad = true
+	n := int(r.U16())
+	if n > limit || n*itemSize > len(r.B) {
+		r.Bad = true
 		return 0
 	}
 	return n
@@ -131,12 +88,12 @@ func (r *reader) members() (out []Member) {
 }
 
 func (r *reader) view() View {
-	v := View{Number: r.u64()}
+	v := View{Number: r.U64()}
 	n := r.count(MaxMembers, 20)
 	for i := range n {
-		m := ViewMember{Member: r.member(), Since: r.u64()}
+		m := ViewMember{Member: r.member(), Since: r.U64()}
 		if i > 0 && m.ID <= v.Members[i-1].ID {
-			r.bad = true
+			r.Bad = true
 			return v
 		}
 		v.Members = append(v.Members, m)
@@ -145,5 +102,5 @@ func (r *reader) view() View {
 }
 
 func (r *reader) entry() Entry {
-	return Entry{From: r.member(), N: r.u64(), Rider: RiderID(r.u8()), Data: r.bytes(MaxOp)}
+	return Entry{From: r.member(), N: r.U64(), Rider: RiderID(r.U8()), Data: r.bytes(MaxOp)}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"rain/ring/wire"
 )
 
 // Wire format, versions 1 and 2. Big-endian throughout.
@@ -51,14 +53,14 @@ func (w *writer) suspects(list []Suspect) {
 func (r *reader) suspects() (list []Suspect) {
 	if r.version < 2 {
 		for range r.count(MaxMembers, 20) {
-			s := Suspect{Member: r.member(), Seq: r.u64(), Sure: true}
+			s := Suspect{Member: r.member(), Seq: r.U64(), Sure: true}
 			s.SureAt = s.Seq
 			list = append(list, s)
 		}
 		return list
 	}
 	for range r.count(MaxMembers, 41) {
-		list = append(list, Suspect{r.member(), r.u64(), r.member(), r.bool(), r.u64()})
+		list = append(list, Suspect{r.member(), r.U64(), r.member(), r.Flag(), r.U64()})
 	}
 	return list
 }
@@ -90,25 +92,25 @@ func (w *writer) token(t *Token) {
 
 func (r *reader) token() *Token {
 	s := r.stamp()
-	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.u64(), Commit: r.u64(), Stable: r.u64()}
+	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.U64(), Commit: r.U64(), Stable: r.U64()}
 	t.Ring = r.members()
 	t.Suspects = r.suspects()
 	for range r.count(MaxMembers, 36) {
-		t.Acks = append(t.Acks, Ack{r.member(), r.u64(), r.u64(), r.u64()})
+		t.Acks = append(t.Acks, Ack{r.member(), r.U64(), r.U64(), r.U64()})
 	}
 	for range r.count(MaxMembers, 16) {
 		t.Rows = append(t.Rows, Row{r.member(), r.bytes(MaxRow)})
 	}
-	n := r.u32()
-	if n > MaxOps || int(n)*entryOverhead > len(r.b) {
-		r.bad = true
+	n := r.U32()
+	if n > MaxOps || int(n)*entryOverhead > len(r.B) {
+		r.Bad = true
 		return t
 	}
 	for range n {
 		t.Ops = append(t.Ops, r.entry())
 	}
 	if t.Base > 1<<62 || t.Commit > t.Last() || t.Stable > t.Commit {
-		r.bad = true
+		r.Bad = true
 	}
 	return t
 }
@@ -186,20 +188,20 @@ func AppendMessageAs(b []byte, m Message, version int) []byte {
 
 // ParseMessage reads one message. It keeps nothing of b.
 func ParseMessage(b []byte) (Message, error) {
-	r := &reader{b: b}
-	if r.version = int(r.u8()); r.version < WireOldest || r.version > WireVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if r.version = int(r.U8()); r.version < WireOldest || r.version > WireVersion {
 		return nil, fmt.Errorf("%w: version %d, this program speaks %d to %d", ErrMalformed, r.version, WireOldest, WireVersion)
 	}
-	k := kind(r.u8())
+	k := kind(r.U8())
 	m := r.body(k)
-	if m == nil || r.bad || len(r.b) != 0 {
+	if m == nil || !r.Done() {
 		return nil, fmt.Errorf("%w: kind %d, %d bytes", ErrMalformed, k, len(b))
 	}
 	return m, nil
 }
 
 func (r *reader) grant() Grant {
-	g := Grant{Epoch: Epoch(r.u64()), Probe: r.bool(), Age: r.duration()}
+	g := Grant{Epoch: Epoch(r.U64()), Probe: r.Flag(), Age: r.duration()}
 	if r.version >= 2 {
 		g.Silent = r.members()
 	}
@@ -211,37 +213,37 @@ func (r *reader) body(k kind) Message {
 	case kindToken:
 		return r.token()
 	case kindCall:
-		return Call{Epoch(r.u64()), r.stamp(), r.u64(), r.bool()}
+		return Call{Epoch(r.U64()), r.stamp(), r.U64(), r.Flag()}
 	case kindGrant:
 		return r.grant()
 	case kindDeny:
-		return Deny{Epoch(r.u64()), Epoch(r.u64()), r.stamp(), r.bool()}
+		return Deny{Epoch(r.U64()), Epoch(r.U64()), r.stamp(), r.Flag()}
 	case kindOut:
 		return Out{r.view()}
 	case kindRefused:
-		return Refused{r.stamp(), Epoch(r.u64()), r.stamp()}
+		return Refused{r.stamp(), Epoch(r.U64()), r.stamp()}
 	case kindSeek:
-		return Seek{r.u32(), r.u64(), Epoch(r.u64()), r.u64(), Epoch(r.u64()), r.bool(), r.duration()}
+		return Seek{r.U32(), r.U64(), Epoch(r.U64()), r.U64(), Epoch(r.U64()), r.Flag(), r.duration()}
 	case kindWelcome:
-		return Welcome{r.stamp(), r.u64(), r.duration(), Incarnation(r.u64())}
+		return Welcome{r.stamp(), r.U64(), r.duration(), Incarnation(r.U64())}
 	case kindColdCall:
-		return ColdCall{Epoch(r.u64()), Epoch(r.u64()), r.u64()}
+		return ColdCall{Epoch(r.U64()), Epoch(r.U64()), r.U64()}
 	case kindColdGrant:
-		return ColdGrant{Epoch(r.u64())}
+		return ColdGrant{Epoch(r.U64())}
 	case kindColdDeny:
-		return ColdDeny{Epoch(r.u64()), Epoch(r.u64()), Epoch(r.u64()), r.u64()}
+		return ColdDeny{Epoch(r.U64()), Epoch(r.U64()), Epoch(r.U64()), r.U64()}
 	case kindColdMade:
-		return ColdMade{Epoch(r.u64())}
+		return ColdMade{Epoch(r.U64())}
 	case kindHurry:
-		return Hurry{Epoch(r.u64())}
+		return Hurry{Epoch(r.U64())}
 	}
 	return nil
 }
 
 func (r *reader) duration() time.Duration {
-	v := r.u64()
+	v := r.U64()
 	if v > uint64(24*time.Hour) {
-		r.bad = true
+		r.Bad = true
 	}
 	return time.Duration(v)
 }
@@ -259,10 +261,10 @@ func encodeViewChange(c ViewChange) []byte {
 
 // ParseViewChange reads the Data of a RiderViews entry.
 func ParseViewChange(b []byte) (ViewChange, error) {
-	r := &reader{b: b}
-	c := ViewChange{View: r.view(), Wait: r.duration(), Cold: r.bool(), Kind: CauseKind(r.u8())}
+	r := &reader{Reader: wire.Reader{B: b}}
+	c := ViewChange{View: r.view(), Wait: r.duration(), Cold: r.Flag(), Kind: CauseKind(r.U8())}
 	c.Who = r.members()
-	if r.bad || len(r.b) != 0 || len(c.View.Members) == 0 {
+	if !r.Done() || len(c.View.Members) == 0 {
 		return ViewChange{}, fmt.Errorf("%w: view change", ErrMalformed)
 	}
 	return c, nil
@@ -286,12 +288,12 @@ func AppendHeader(b []byte, h SnapshotHeader) []byte {
 
 // ParseHeader reads what AppendHeader wrote.
 func ParseHeader(b []byte) (SnapshotHeader, error) {
-	r := &reader{b: b}
-	h := SnapshotHeader{Stamp: r.stamp(), Index: r.u64(), Stable: r.u64()}
+	r := &reader{Reader: wire.Reader{B: b}}
+	h := SnapshotHeader{Stamp: r.stamp(), Index: r.U64(), Stable: r.U64()}
 	for range r.count(2, 19) {
-		h.Views = append(h.Views, IndexedView{r.u64(), r.bool(), r.view()})
+		h.Views = append(h.Views, IndexedView{r.U64(), r.Flag(), r.view()})
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return SnapshotHeader{}, fmt.Errorf("%w: snapshot header", ErrMalformed)
 	}
 	return h, nil
@@ -306,9 +308,9 @@ func AppendEntry(b []byte, e Entry) []byte {
 
 // ParseEntry reads what AppendEntry wrote.
 func ParseEntry(b []byte) (Entry, error) {
-	r := &reader{b: b}
+	r := &reader{Reader: wire.Reader{B: b}}
 	e := r.entry()
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return Entry{}, fmt.Errorf("%w: entry", ErrMalformed)
 	}
 	return e, nil

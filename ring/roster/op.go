@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Op wire format, version 1, big-endian:
@@ -108,37 +109,37 @@ func (op Op) Append(b []byte) []byte {
 
 // ParseOp reads one op. It keeps nothing of b.
 func ParseOp(b []byte) (Op, error) {
-	r := &reader{b: b}
-	if v := r.u8(); v != opVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != opVersion {
 		return Op{}, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, opVersion)
 	}
-	op := Op{Kind: Kind(r.u8())}
+	op := Op{Kind: Kind(r.U8())}
 	switch op.Kind {
 	case Invite:
-		copy(op.Invitation[:], r.take(len(op.Invitation)))
-		copy(op.Hash[:], r.take(len(op.Hash)))
-		op.NowMS, op.ExpiresMS, op.Name = r.u64(), r.u64(), r.text(MaxName)
+		copy(op.Invitation[:], r.Take(len(op.Invitation)))
+		copy(op.Hash[:], r.Take(len(op.Hash)))
+		op.NowMS, op.ExpiresMS, op.Name = r.U64(), r.U64(), r.text(MaxName)
 	case Revoke:
-		copy(op.Invitation[:], r.take(len(op.Invitation)))
+		copy(op.Invitation[:], r.Take(len(op.Invitation)))
 	case Redeem:
-		copy(op.Invitation[:], r.take(len(op.Invitation)))
-		copy(op.Hash[:], r.take(len(op.Hash)))
-		copy(op.Nonce[:], r.take(len(op.Nonce)))
-		op.NowMS, op.ID = r.u64(), ring.NodeID(r.u32())
+		copy(op.Invitation[:], r.Take(len(op.Invitation)))
+		copy(op.Hash[:], r.Take(len(op.Hash)))
+		copy(op.Nonce[:], r.Take(len(op.Nonce)))
+		op.NowMS, op.ID = r.U64(), ring.NodeID(r.U32())
 		op.Name, op.Links, op.Admin = r.place()
 	case Tell:
-		op.ID = ring.NodeID(r.u32())
+		op.ID = ring.NodeID(r.U32())
 		op.Name, op.Links, op.Admin = r.place()
-		r.bad = r.bad || op.ID == 0 || op.Name == ""
+		r.Bad = r.Bad || op.ID == 0 || op.Name == ""
 	case Forget:
-		op.ID = ring.NodeID(r.u32())
-		r.bad = r.bad || op.ID == 0
+		op.ID = ring.NodeID(r.U32())
+		r.Bad = r.Bad || op.ID == 0
 	case ChangeKey:
-		copy(op.Key[:], r.take(len(op.Key)))
+		copy(op.Key[:], r.Take(len(op.Key)))
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return Op{}, fmt.Errorf("%w op: kind %d, %d bytes", ErrMalformed, op.Kind, len(b))
 	}
 	return op, nil
@@ -156,10 +157,10 @@ func (res Result) append(b []byte) []byte {
 
 // ParseResult reads what Apply returned.
 func ParseResult(b []byte) (Result, error) {
-	r := &reader{b: b}
-	v := r.u8()
-	res := Result{Refusal: Refusal(r.u8()), ID: ring.NodeID(r.u32()), Text: r.text(maxText)}
-	if v != opVersion || r.bad || len(r.b) != 0 {
+	r := &reader{Reader: wire.Reader{B: b}}
+	v := r.U8()
+	res := Result{Refusal: Refusal(r.U8()), ID: ring.NodeID(r.U32()), Text: r.text(maxText)}
+	if v != opVersion || !r.Done() {
 		return Result{}, fmt.Errorf("%w result of %d bytes", ErrMalformed, len(b))
 	}
 	return res, nil

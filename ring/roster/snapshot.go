@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Snapshot, version 1, big-endian; op.go tells texts and addrs:
@@ -68,33 +69,33 @@ func (r *Rider) Restore(src io.Reader) error {
 
 func parseSnapshot(b []byte) (*State, error) {
 	s := &State{}
-	r := &reader{b: b}
-	if v := r.u8(); v != snapshotVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != snapshotVersion {
 		return nil, fmt.Errorf("%w snapshot: version %d, this program reads %d", ErrMalformed, v, snapshotVersion)
 	}
-	for i := range int(r.u16()) {
-		n := Node{ID: ring.NodeID(r.u32())}
-		gone := r.u8()
+	for i := range int(r.U16()) {
+		n := Node{ID: ring.NodeID(r.U32())}
+		gone := r.U8()
 		n.Gone = gone == 1
 		n.Name, n.Links, n.Admin = r.place()
-		if r.bad || gone > 1 || n.ID == 0 || i >= MaxNodes || i > 0 && n.ID <= s.Nodes[i-1].ID {
+		if r.Bad || gone > 1 || n.ID == 0 || i >= MaxNodes || i > 0 && n.ID <= s.Nodes[i-1].ID {
 			return nil, fmt.Errorf("%w snapshot: node %d", ErrMalformed, i)
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
-	for i := range int(r.u16()) {
+	for i := range int(r.U16()) {
 		var v Invitation
-		copy(v.ID[:], r.take(len(v.ID)))
-		copy(v.Hash[:], r.take(len(v.Hash)))
-		v.ExpiresMS, v.Name, v.By, v.Used = r.u64(), r.text(MaxName), ring.NodeID(r.u32()), ring.NodeID(r.u32())
-		copy(v.Nonce[:], r.take(len(v.Nonce)))
-		if r.bad || i >= MaxInvitations || i > 0 && byInvitation(s.Invitations[i-1], v.ID) >= 0 {
+		copy(v.ID[:], r.Take(len(v.ID)))
+		copy(v.Hash[:], r.Take(len(v.Hash)))
+		v.ExpiresMS, v.Name, v.By, v.Used = r.U64(), r.text(MaxName), ring.NodeID(r.U32()), ring.NodeID(r.U32())
+		copy(v.Nonce[:], r.Take(len(v.Nonce)))
+		if r.Bad || i >= MaxInvitations || i > 0 && byInvitation(s.Invitations[i-1], v.ID) >= 0 {
 			return nil, fmt.Errorf("%w snapshot: invitation %d", ErrMalformed, i)
 		}
 		s.Invitations = append(s.Invitations, v)
 	}
-	copy(s.Key[:], r.take(len(s.Key)))
-	if r.bad || len(r.b) != 0 {
+	copy(s.Key[:], r.Take(len(s.Key)))
+	if !r.Done() {
 		return nil, fmt.Errorf("%w snapshot of %d bytes", ErrMalformed, len(b))
 	}
 	return s, nil

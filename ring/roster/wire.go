@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"unicode/utf8"
+
+	"rain/ring/wire"
 )
 
 type writer struct{ b []byte }
@@ -43,53 +45,14 @@ func (w *writer) place(name string, links []netip.AddrPort, admin string) {
 
 // reader takes bytes apart; after the first fault it is bad and returns zeros.
 type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
+	wire.Reader
 }
 
 func (r *reader) text(limit int) string {
-	n := int(r.u8())
-	p := r.take(n)
+	n := int(r.U8())
+	p := r.Take(n)
 	if n > limit || !utf8.Valid(p) {
-		r.bad = true
+		r.Bad = true
 		return ""
 	}
 	return string(p)
@@ -97,23 +60,23 @@ func (r *reader) text(limit int) string {
 
 func (r *reader) place() (name string, links []netip.AddrPort, admin string) {
 	name = r.text(MaxName)
-	n := int(r.u8())
+	n := int(r.U8())
 	if n > MaxLinks {
-		r.bad = true
+		r.Bad = true
 		return
 	}
 	for range n {
-		size := int(r.u8())
+		size := int(r.U8())
 		if size != 4 && size != 16 {
-			r.bad = true
+			r.Bad = true
 			return
 		}
-		a, ok := netip.AddrFromSlice(r.take(size))
+		a, ok := netip.AddrFromSlice(r.Take(size))
 		if !ok || a.Is4In6() { // an IPv4 address in IPv6's clothes would be a second name
-			r.bad = true
+			r.Bad = true
 			return
 		}
-		links = append(links, netip.AddrPortFrom(a, r.u16()))
+		links = append(links, netip.AddrPortFrom(a, r.U16()))
 	}
 	return name, links, r.text(MaxURL)
 }

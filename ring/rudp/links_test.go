@@ -9,7 +9,7 @@ import (
 )
 
 // perLink counts the packets with fragments that a message makes on each link.
-func perLink(t *testing.T, w *wire, size int) []int {
+func perLink(t *testing.T, w *cables, size int) []int {
 	t.Helper()
 	n := make([]int, len(w.ends[0].links))
 	before := make([]uint64, len(n))

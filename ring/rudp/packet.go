@@ -3,6 +3,8 @@ package rudp
 import (
 	"encoding/binary"
 	"errors"
+
+	"rain/ring/wire"
 )
 
 // ErrMalformed says that the bytes are no packet. Count it and drop it.
@@ -41,82 +43,46 @@ type packet struct {
 
 func (p *packet) has(flag byte) bool { return p.flags&flag != 0 }
 
-// reader takes numbers off the front; after a short read it stays bad.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) u64() uint64 {
-	if len(r.b) < 8 {
-		r.bad = true
-		return 0
-	}
-	v := binary.BigEndian.Uint64(r.b)
-	r.b = r.b[8:]
-	return v
-}
-
-func (r *reader) u16() uint16 {
-	if len(r.b) < 2 {
-		r.bad = true
-		return 0
-	}
-	v := binary.BigEndian.Uint16(r.b)
-	r.b = r.b[2:]
-	return v
-}
-
-func (r *reader) u8() byte {
-	if len(r.b) < 1 {
-		r.bad = true
-		return 0
-	}
-	v := r.b[0]
-	r.b = r.b[1:]
-	return v
-}
-
 // parse reads one packet. It accepts exactly what appendTo writes.
 func (p *packet) parse(b []byte) error {
-	r := reader{b: b}
-	*p = packet{flags: r.u8()}
+	r := wire.Reader{B: b}
+	*p = packet{flags: r.U8()}
 	if p.flags == 0 || p.flags&^flagAll != 0 || p.has(flagData) && !p.has(flagLive) {
 		return ErrMalformed
 	}
 	if p.has(flagAck) {
-		p.cum = r.u64()
-		p.words = int(r.u8())
+		p.cum = r.U64()
+		p.words = int(r.U8())
 		if p.words > ackWords || p.cum > maxSeq {
 			return ErrMalformed
 		}
 		for i := range p.words {
-			p.bits[i] = r.u64()
+			p.bits[i] = r.U64()
 		}
 		if p.words > 0 && p.bits[p.words-1] == 0 {
 			return ErrMalformed
 		}
 	}
 	if p.has(flagPing) {
-		p.ping = r.u64()
+		p.ping = r.U64()
 	}
 	if p.has(flagPong) {
-		p.pong = r.u64()
+		p.pong = r.U64()
 	}
 	if p.has(flagLive) {
-		p.live = r.u64()
+		p.live = r.U64()
 		if p.live > maxSeq {
 			return ErrMalformed
 		}
 	}
 	if p.has(flagData) {
-		p.seq, p.frag, p.count = r.u64(), r.u16(), r.u16()
+		p.seq, p.frag, p.count = r.U64(), r.U16(), r.U16()
 		if p.count == 0 || p.count > Window || p.frag >= p.count || p.seq > maxSeq || p.seq < uint64(p.frag) {
 			return ErrMalformed
 		}
-		p.payload, r.b = r.b, nil
+		p.payload, r.B = r.B, nil
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return ErrMalformed
 	}
 	return nil

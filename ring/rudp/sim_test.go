@@ -13,8 +13,8 @@ import (
 
 const ms = ring.Instant(time.Millisecond)
 
-// wire is a pair of Conns with lossy links between them, in virtual time.
-type wire struct {
+// cables is a pair of Conns with lossy links between them, in virtual time.
+type cables struct {
 	t       *testing.T
 	rng     *rand.Rand
 	now     ring.Instant
@@ -40,8 +40,8 @@ type flight struct {
 	b    []byte
 }
 
-func newWire(t *testing.T, seed uint64, links int) *wire {
-	w := &wire{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1000 * ms}
+func newWire(t *testing.T, seed uint64, links int) *cables {
+	w := &cables{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1000 * ms}
 	w.delay = func(r *rand.Rand) ring.Instant { return ms/20 + ring.Instant(r.Int64N(int64(ms/20))) }
 	cfg := DefaultConfig()
 	cfg.Links = links
@@ -57,7 +57,7 @@ func newWire(t *testing.T, seed uint64, links int) *wire {
 	return w
 }
 
-func (w *wire) do(e int, eff Effects) {
+func (w *cables) do(e int, eff Effects) {
 	w.wake[e] = eff.Wake
 	for _, m := range eff.Deliver {
 		w.got[e] = append(w.got[e], bytes.Clone(m))
@@ -91,10 +91,10 @@ func (w *wire) do(e int, eff Effects) {
 	}
 }
 
-func (w *wire) send(e int, ref uint64, msg []byte) { w.do(e, w.ends[e].Send(w.now, ref, msg)) }
+func (w *cables) send(e int, ref uint64, msg []byte) { w.do(e, w.ends[e].Send(w.now, ref, msg)) }
 
 // run lets d of virtual time pass.
-func (w *wire) run(d time.Duration) {
+func (w *cables) run(d time.Duration) {
 	end := w.now.Add(d)
 	for {
 		next, what := end, -1
@@ -142,7 +142,7 @@ func testMessage(ref uint64, size int) []byte {
 }
 
 // check holds what end e got against the guarantees; sizes are by ref.
-func (w *wire) check(e int, sizes map[uint64]int) {
+func (w *cables) check(e int, sizes map[uint64]int) {
 	w.t.Helper()
 	seen := map[uint64]bool{}
 	last := uint64(0)

@@ -9,7 +9,7 @@ import (
 )
 
 // report tells end e of the state of a link.
-func (w *wire) report(e, link int, s State) {
+func (w *cables) report(e, link int, s State) {
 	w.do(e, w.ends[e].SetLink(w.now, link, Report{State: s}))
 }
 

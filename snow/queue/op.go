@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Op wire format, version 1, big-endian:
@@ -171,27 +172,27 @@ func (op *Op) appendBatch(b []byte) []byte {
 
 // ParseOp reads one op. Its byte slices are b's.
 func ParseOp(b []byte) (*Op, error) {
-	r := &reader{b: b}
-	if v := r.u8(); v != opVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != opVersion {
 		return nil, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, opVersion)
 	}
-	op := &Op{Kind: OpKind(r.u8())}
+	op := &Op{Kind: OpKind(r.U8())}
 	switch op.Kind {
 	case OpBatch:
 		r.batch(op)
 	case OpBegin:
-		op.N, op.Request = r.u64(), r.request()
+		op.N, op.Request = r.U64(), r.request()
 		e := &op.Effect
 		e.Scope = r.text8(MaxScope)
 		e.HasKey, e.Key = r.flagged()
 		r.copySum(&e.Fingerprint)
 		e.Name, e.Input, e.Body = r.text8(MaxName), r.bytes16(MaxInput), r.sum()
-		r.bad = r.bad || op.N == 0
+		r.Bad = r.Bad || op.N == 0
 	case OpFinish:
-		op.ID, op.AtMS, op.Answer, op.Body = r.id(), r.u64(), r.bytes16(MaxAnswer), r.sum()
-		op.Rider = ring.RiderID(r.u8())
-		op.Inner, r.b = r.b, nil
-		r.bad = r.bad || op.Rider == 0 && len(op.Inner) > 0
+		op.ID, op.AtMS, op.Answer, op.Body = r.id(), r.U64(), r.bytes16(MaxAnswer), r.sum()
+		op.Rider = ring.RiderID(r.U8())
+		op.Inner, r.B = r.B, nil
+		r.Bad = r.Bad || op.Rider == 0 && len(op.Inner) > 0
 	case OpAbandon:
 		op.ID = r.id()
 	case OpSettle:
@@ -199,11 +200,11 @@ func ParseOp(b []byte) (*Op, error) {
 			op.IDs = append(op.IDs, r.id())
 		}
 	case OpTick:
-		op.Seq, op.ElapsedMS = r.u64(), r.u32()
+		op.Seq, op.ElapsedMS = r.U64(), r.U32()
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return nil, fmt.Errorf("%w: kind %d, %d bytes", ErrMalformed, op.Kind, len(b))
 	}
 	return op, nil
@@ -213,13 +214,13 @@ func (r *reader) batch(op *Op) {
 	last := uint64(0)
 	next := func() uint64 {
 		d := r.number()
-		r.bad = r.bad || d == 0 || last+d < last
+		r.Bad = r.Bad || d == 0 || last+d < last
 		last += d
 		return last
 	}
 	for range r.count(minRequest + 1) {
 		op.Begins = append(op.Begins, NewStream{N: next(), Request: r.request()})
-		if r.bad {
+		if r.Bad {
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Snapshot format, version 1, in the words of the op format:
@@ -108,7 +109,7 @@ func (e *Entry) append(b []byte) []byte {
 
 // entry reads one and lets go of the bytes it lay in.
 func (r *reader) entry() *Entry {
-	e := &Entry{ID: r.id(), Kind: Kind(r.u8()), Owner: r.member(), State: State(r.u8()), Offset: r.u64(), Claims: r.u32()}
+	e := &Entry{ID: r.id(), Kind: Kind(r.U8()), Owner: r.member(), State: State(r.U8()), Offset: r.U64(), Claims: r.U32()}
 	q := r.request()
 	e.Request = q.clone()
 	switch e.Kind {
@@ -116,33 +117,33 @@ func (r *reader) entry() *Entry {
 		return e
 	case Effect:
 	default:
-		r.bad = true
+		r.Bad = true
 		return e
 	}
 	e.Scope = r.text8(MaxScope)
 	e.HasKey, e.Key = r.flagged()
 	r.copySum(&e.Fingerprint)
 	e.Name, e.Input, e.Body = r.text8(MaxName), bytes.Clone(r.bytes16(MaxInput)), r.sum()
-	switch r.u8() {
+	switch r.U8() {
 	case 0:
 	case 1:
 		o := r.outcome()
 		o.Answer, o.Result = bytes.Clone(o.Answer), bytes.Clone(o.Result)
 		e.Outcome = o
 	default:
-		r.bad = true
+		r.Bad = true
 	}
 	return e
 }
 
 func parseSnapshot(b []byte) (*Table, error) {
-	r := &reader{b: b}
-	if v := r.u8(); v != snapshotVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != snapshotVersion {
 		return nil, fmt.Errorf("%w: version %d, this program speaks %d", ErrSnapshot, v, snapshotVersion)
 	}
 	t := newTable()
 	for _, n := range [...]*uint64{&t.Begun, &t.Claimed, &t.Orphaned, &t.Replayed, &t.Dropped, &t.Refused, &t.Age, &t.Ticks} {
-		*n = r.u64()
+		*n = r.U64()
 	}
 	t.View = r.view()
 	r.list(MaxStreams, func(e, last *Entry) bool {
@@ -162,18 +163,18 @@ func parseSnapshot(b []byte) (*Table, error) {
 		t.recent = append(t.recent, e)
 		return e.Kind == Stream && e.State == Orphaned
 	})
-	if r.bad || len(r.b) != 0 {
-		return nil, fmt.Errorf("%w: %d bytes, %d of them left over", ErrSnapshot, len(b), len(r.b))
+	if !r.Done() {
+		return nil, fmt.Errorf("%w: %d bytes, %d of them left over", ErrSnapshot, len(b), len(r.B))
 	}
 	return t, nil
 }
 
 func (r *reader) view() (v ring.View) {
-	v.Number = r.u64()
+	v.Number = r.U64()
 	for range r.count(20) {
-		m := ring.ViewMember{Member: r.member(), Since: r.u64()}
+		m := ring.ViewMember{Member: r.member(), Since: r.U64()}
 		if n := len(v.Members); n > 0 && v.Members[n-1].ID >= m.ID {
-			r.bad = true
+			r.Bad = true
 		}
 		v.Members = append(v.Members, m)
 	}
@@ -183,13 +184,13 @@ func (r *reader) view() (v ring.View) {
 // list reads a counted list; take gets each entry and the one before, and says
 // whether it may stand there.
 func (r *reader) list(limit int, take func(e, last *Entry) bool) {
-	n := int(r.u32())
-	r.bad = r.bad || n > limit
+	n := int(r.U32())
+	r.Bad = r.Bad || n > limit
 	var last *Entry
-	for i := 0; i < n && !r.bad; i++ {
+	for i := 0; i < n && !r.Bad; i++ {
 		e := r.entry()
-		if r.bad || !take(e, last) {
-			r.bad = true
+		if r.Bad || !take(e, last) {
+			r.Bad = true
 			return
 		}
 		last = e

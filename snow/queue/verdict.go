@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // VerdictKind is what an op came to.
@@ -53,16 +54,16 @@ func (v Verdict) append(b []byte) []byte {
 
 // ParseVerdict reads the result of an op.
 func ParseVerdict(b []byte) (Verdict, error) {
-	r := &reader{b: b}
-	v := Verdict{Kind: VerdictKind(r.u8()), ID: r.id(), Owner: r.member()}
-	switch r.u8() {
+	r := &reader{Reader: wire.Reader{B: b}}
+	v := Verdict{Kind: VerdictKind(r.U8()), ID: r.id(), Owner: r.member()}
+	switch r.U8() {
 	case 0:
 	case 1:
 		v.Outcome = r.outcome()
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || len(r.b) != 0 || v.Kind < OK || v.Kind > Recorded {
+	if !r.Done() || v.Kind < OK || v.Kind > Recorded {
 		return Verdict{}, fmt.Errorf("queue: result of %d bytes: %w", len(b), ErrMalformed)
 	}
 	return v, nil
@@ -75,7 +76,7 @@ func (o *Outcome) append(b []byte) []byte {
 
 func (r *reader) outcome() *Outcome {
 	return &Outcome{
-		Index: r.u64(), Age: r.u64(), AtMS: r.u64(),
+		Index: r.U64(), Age: r.U64(), AtMS: r.U64(),
 		Answer: r.bytes16(MaxAnswer), Body: r.sum(), Result: r.bytes16(MaxResult),
 	}
 }

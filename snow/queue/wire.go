@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 const (
@@ -41,135 +42,96 @@ func appendRequest(b []byte, q *Request) []byte {
 
 // reader takes values off b; after a fault bad is set and all are zero.
 type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() byte {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
+	wire.Reader
 }
 
 // number refuses forms that are longer than needed: equal values, equal bytes.
 func (r *reader) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if r.bad || n <= 0 || n > 1 && r.b[n-1] == 0 {
-		r.bad = true
+	v, n := binary.Uvarint(r.B)
+	if r.Bad || n <= 0 || n > 1 && r.B[n-1] == 0 {
+		r.Bad = true
 		return 0
 	}
-	r.b = r.b[n:]
+	r.B = r.B[n:]
 	return v
 }
 
 // count reads how many values of at least size bytes follow.
 func (r *reader) count(size int) int {
-	n := int(r.u16())
-	if n*size > len(r.b) {
-		r.bad = true
+	n := int(r.U16())
+	if n*size > len(r.B) {
+		r.Bad = true
 	}
-	if r.bad {
+	if r.Bad {
 		return 0
 	}
 	return n
 }
 
 func (r *reader) text8(limit int) string {
-	n := int(r.u8())
-	r.bad = r.bad || n > limit
-	return string(r.take(n))
+	n := int(r.U8())
+	r.Bad = r.Bad || n > limit
+	return string(r.Take(n))
 }
 
 func (r *reader) text16(limit int) string { return string(r.bytes16(limit)) }
 
 // bytes16 is nil if there are none.
 func (r *reader) bytes16(limit int) []byte {
-	n := int(r.u16())
-	r.bad = r.bad || n > limit
+	n := int(r.U16())
+	r.Bad = r.Bad || n > limit
 	if n == 0 {
 		return nil
 	}
-	return r.take(n)
+	return r.Take(n)
 }
 
-func (r *reader) copySum(s *Sum) { copy(s[:], r.take(len(s))) }
+func (r *reader) copySum(s *Sum) { copy(s[:], r.Take(len(s))) }
 
 func (r *reader) flagged() (on bool, s Sum) {
-	switch r.u8() {
+	switch r.U8() {
 	case 0:
 	case 1:
 		on = true
 		r.copySum(&s)
 	default:
-		r.bad = true
+		r.Bad = true
 	}
 	return on, s
 }
 
 func (r *reader) sum() Sum {
 	on, s := r.flagged()
-	r.bad = r.bad || on == s.IsZero()
+	r.Bad = r.Bad || on == s.IsZero()
 	return s
 }
 
 func (r *reader) member() ring.Member {
-	return ring.Member{ID: ring.NodeID(r.u32()), Inc: ring.Incarnation(r.u64())}
+	return ring.Member{ID: ring.NodeID(r.U32()), Inc: ring.Incarnation(r.U64())}
 }
 
-func (r *reader) id() EntryID { return EntryID{Member: r.member(), N: r.u64()} }
+func (r *reader) id() EntryID { return EntryID{Member: r.member(), N: r.U64()} }
 
 func (r *reader) request() (q Request) {
-	a := r.take(int(r.u8()))
-	port := r.u16()
+	a := r.Take(int(r.U8()))
+	port := r.U16()
 	switch len(a) {
 	case 0:
-		r.bad = r.bad || port != 0
+		r.Bad = r.Bad || port != 0
 	case 4, 16:
 		addr, _ := netip.AddrFromSlice(a)
-		r.bad = r.bad || addr.Is4In6() // not as it would be written
+		r.Bad = r.Bad || addr.Is4In6() // not as it would be written
 		q.Client = netip.AddrPortFrom(addr, port)
 	default:
-		r.bad = true
+		r.Bad = true
 	}
 	q.Method, q.Host, q.Path, q.Range = r.text8(MaxMethod), r.text8(MaxHost), r.text16(MaxPath), r.text8(MaxRange)
 	q.Object, q.Head = r.sum(), r.bytes16(MaxHead)
-	if n := int(r.u8()); n > MaxConn {
-		r.bad = true
+	if n := int(r.U8()); n > MaxConn {
+		r.Bad = true
 	} else if n > 0 {
-		q.Conn = r.take(n)
+		q.Conn = r.Take(n)
 	}
-	q.SinceMS = r.u64()
+	q.SinceMS = r.U64()
 	return q
 }

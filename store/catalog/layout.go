@@ -81,24 +81,24 @@ func (l *Layout) appendTo(b []byte) []byte {
 // layout reads what appendTo wrote.
 func (r *reader) layout() *Layout {
 	l := &Layout{}
-	n := r.u16()
-	r.bad = r.bad || n > MaxStorage
+	n := r.U16()
+	r.Bad = r.Bad || n > MaxStorage
 	for range n {
-		if r.bad {
+		if r.Bad {
 			break
 		}
-		l.Nodes = append(l.Nodes, ring.NodeID(r.u32()))
+		l.Nodes = append(l.Nodes, ring.NodeID(r.U32()))
 	}
-	n = r.u16()
-	r.bad = r.bad || n > MaxStorage
+	n = r.U16()
+	r.Bad = r.Bad || n > MaxStorage
 	for range n {
-		if r.bad {
+		if r.Bad {
 			break
 		}
-		l.Heirs = append(l.Heirs, Heir{ring.NodeID(r.u32()), ring.NodeID(r.u32())})
+		l.Heirs = append(l.Heirs, Heir{ring.NodeID(r.U32()), ring.NodeID(r.U32())})
 	}
-	if r.bad || l.check() != nil {
-		r.bad = true
+	if r.Bad || l.check() != nil {
+		r.Bad = true
 		return nil
 	}
 	return l

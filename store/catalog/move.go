@@ -41,10 +41,10 @@ func (m move) appendTo(b []byte) []byte {
 }
 
 func (r *reader) move() (m move) {
-	copy(m.body[:], r.take(len(m.body)))
-	m.column = r.u16()
-	m.from, m.to = ring.NodeID(r.u32()), ring.NodeID(r.u32())
-	r.bad = r.bad || !m.valid()
+	copy(m.body[:], r.Take(len(m.body)))
+	m.column = r.U16()
+	m.from, m.to = ring.NodeID(r.U32()), ring.NodeID(r.U32())
+	r.Bad = r.Bad || !m.valid()
 	return m
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 const (
@@ -202,46 +203,46 @@ func (o *op) append(b []byte) []byte {
 
 // parseOp reads an op. What it accepts, append writes back byte for byte.
 func parseOp(b []byte) (*op, error) {
-	r := &reader{b: b}
-	v := r.u8()
+	r := &reader{Reader: wire.Reader{B: b}}
+	v := r.U8()
 	if v < formatVersion || v > careVersion {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
-	o := &op{kind: opKind(r.u8())}
+	o := &op{kind: opKind(r.U8())}
 	if o.kind != opLayout && o.kind != opMove {
 		o.bucket = r.str8()
-		r.bad = r.bad || CheckBucket(o.bucket) != nil
+		r.Bad = r.Bad || CheckBucket(o.bucket) != nil
 	}
 	switch o.kind {
 	case opLayout:
-		o.base, o.layout = r.u64(), r.layout()
+		o.base, o.layout = r.U64(), r.layout()
 	case opMove:
 		o.move = r.move()
 	case opBucket:
-		o.n, o.k = r.u16(), r.u16()
+		o.n, o.k = r.U16(), r.U16()
 		if v == careVersion {
-			o.least = r.u8()
+			o.least = r.U8()
 		}
 	case opPut, opDelete:
 		o.key = r.str16()
-		flags := r.u8()
+		flags := r.U8()
 		o.cond.IfAbsent = flags&flagIfAbsent != 0
 		if flags&flagIfMatch != 0 {
 			o.cond.IfMatch = r.str8()
-			r.bad = r.bad || o.cond.IfMatch == ""
+			r.Bad = r.Bad || o.cond.IfMatch == ""
 		}
-		r.bad = r.bad || flags > flagIfAbsent|flagIfMatch || CheckKey(o.key) != nil
+		r.Bad = r.Bad || flags > flagIfAbsent|flagIfMatch || CheckKey(o.key) != nil
 		if o.kind == opPut {
 			o.rec = r.record(v == stripeVersion, false)
 		}
 	case opAppend:
 		o.key = r.str16()
-		r.bad = r.bad || CheckKey(AppendedKey(o.key, 0)) != nil
+		r.Bad = r.Bad || CheckKey(AppendedKey(o.key, 0)) != nil
 		o.rec = r.record(v == stripeVersion, false)
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || len(r.b) != 0 || o.version() != v {
+	if !r.Done() || o.version() != v {
 		return nil, fmt.Errorf("catalog: op: %w", ErrMalformed)
 	}
 	return o, nil
@@ -275,10 +276,10 @@ func (r Result) append(b []byte) []byte {
 
 // ParseResult reads what Apply returned.
 func ParseResult(b []byte) (Result, error) {
-	r := &reader{b: b}
-	v := r.u8()
-	res := Result{Outcome: Outcome(r.u8()), Version: r.u64(), ETag: r.str8()}
-	if r.bad || len(r.b) != 0 || v != formatVersion || res.Outcome < Created || res.Outcome > lastOutcome {
+	r := &reader{Reader: wire.Reader{B: b}}
+	v := r.U8()
+	res := Result{Outcome: Outcome(r.U8()), Version: r.U64(), ETag: r.str8()}
+	if !r.Done() || v != formatVersion || res.Outcome < Created || res.Outcome > lastOutcome {
 		return Result{}, fmt.Errorf("catalog: result: %w", ErrMalformed)
 	}
 	return res, nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Sum is the SHA-256 of a body.
@@ -162,66 +163,27 @@ func appendStripes(b []byte, unit uint32, nodes []ring.NodeID) []byte {
 // reader takes fields off the front of b. After the first fault bad is set and
 // all that follows is zero.
 type reader struct {
-	b   []byte
-	bad bool
+	wire.Reader
 }
 
-func (r *reader) take(n int) []byte {
-	if r.bad || n > len(r.b) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() byte {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (r *reader) str8() string  { return string(r.take(int(r.u8()))) }
-func (r *reader) str16() string { return string(r.take(int(r.u16()))) }
+func (r *reader) str8() string  { return string(r.Take(int(r.U8()))) }
+func (r *reader) str16() string { return string(r.Take(int(r.U16()))) }
 
 // record reads what appendTo wrote, and nothing that it would write otherwise.
 func (r *reader) record(striped, moved bool) *Record {
 	rec := &Record{}
-	copy(rec.Sum[:], r.take(len(rec.Sum)))
-	rec.Size = int64(r.u64())
-	rec.Modified = int64(r.u64())
-	rec.N = r.u16()
-	rec.K = r.u16()
+	copy(rec.Sum[:], r.Take(len(rec.Sum)))
+	rec.Size = int64(r.U64())
+	rec.Modified = int64(r.U64())
+	rec.N = r.U16()
+	rec.K = r.U16()
 	rec.Type = r.str8()
-	count := int(r.u8())
+	count := int(r.U8())
 	last := ""
-	for i := 0; i < count && !r.bad; i++ {
+	for i := 0; i < count && !r.Bad; i++ {
 		k, v := r.str8(), r.str16()
-		if r.bad || k <= last {
-			r.bad = true
+		if r.Bad || k <= last {
+			r.Bad = true
 			break
 		}
 		if rec.Meta == nil {
@@ -231,20 +193,20 @@ func (r *reader) record(striped, moved bool) *Record {
 		last = k
 	}
 	if striped {
-		rec.Unit = r.u32()
-		r.bad = r.bad || rec.N == 0 || rec.N > MaxColumns
-		for i := uint16(0); i < rec.N && !r.bad; i++ {
-			rec.Nodes = append(rec.Nodes, ring.NodeID(r.u32()))
+		rec.Unit = r.U32()
+		r.Bad = r.Bad || rec.N == 0 || rec.N > MaxColumns
+		for i := uint16(0); i < rec.N && !r.Bad; i++ {
+			rec.Nodes = append(rec.Nodes, ring.NodeID(r.U32()))
 		}
 	}
 	if moved {
-		for i := uint16(0); i < rec.N && !r.bad; i++ {
-			rec.Origin = append(rec.Origin, ring.NodeID(r.u32()))
+		for i := uint16(0); i < rec.N && !r.Bad; i++ {
+			rec.Origin = append(rec.Origin, ring.NodeID(r.U32()))
 		}
-		r.bad = r.bad || rec.Origin == nil
+		r.Bad = r.Bad || rec.Origin == nil
 	}
-	if r.bad || rec.check() != nil {
-		r.bad = true
+	if r.Bad || rec.check() != nil {
+		r.Bad = true
 		return nil
 	}
 	rec.derive()

@@ -9,6 +9,8 @@ import (
 	"io"
 
 	"github.com/tidwall/btree"
+
+	"rain/ring/wire"
 )
 
 const (
@@ -189,24 +191,24 @@ func (l *loader) closeBucket() {
 }
 
 func (l *loader) frame(p []byte) (done bool, err error) {
-	r := &reader{b: p}
-	kind := r.u8()
+	r := &reader{Reader: wire.Reader{B: p}}
+	kind := r.U8()
 	switch kind {
 	case frameLayout:
-		version, layout := r.u64(), r.layout()
-		if r.bad || len(r.b) != 0 || l.objects != nil || l.t.layout != nil {
+		version, layout := r.U64(), r.layout()
+		if !r.Done() || l.objects != nil || l.t.layout != nil {
 			return false, ErrMalformed
 		}
 		layout.Version = version
 		l.t.layout = layout
 	case frameBucket, frameSafe:
 		name := r.str8()
-		b := &bucket{n: r.u16(), k: r.u16()}
+		b := &bucket{n: r.U16(), k: r.U16()}
 		if kind == frameSafe {
-			b.least = r.u8()
-			r.bad = r.bad || b.least == 0
+			b.least = r.U8()
+			r.Bad = r.Bad || b.least == 0
 		}
-		if r.bad || len(r.b) != 0 || CheckBucket(name) != nil || name <= l.name || len(l.t.live) >= MaxBuckets {
+		if !r.Done() || CheckBucket(name) != nil || name <= l.name || len(l.t.live) >= MaxBuckets {
 			return false, ErrMalformed
 		}
 		l.closeBucket()
@@ -216,8 +218,8 @@ func (l *loader) frame(p []byte) (done bool, err error) {
 	case frameObject, frameStripe, frameMoved:
 		return false, l.object(r, kind)
 	case frameEnd:
-		buckets, objects := r.u64(), r.u64()
-		if r.bad || len(r.b) != 0 || buckets != uint64(len(l.t.live)) || objects != uint64(l.t.objects) {
+		buckets, objects := r.U64(), r.U64()
+		if !r.Done() || buckets != uint64(len(l.t.live)) || objects != uint64(l.t.objects) {
 			return false, ErrMalformed
 		}
 		return true, nil
@@ -228,9 +230,9 @@ func (l *loader) frame(p []byte) (done bool, err error) {
 }
 
 func (l *loader) object(r *reader, kind byte) error {
-	name, key, version := r.str8(), r.str16(), r.u64()
+	name, key, version := r.str8(), r.str16(), r.U64()
 	rec := r.record(kind != frameObject, kind == frameMoved)
-	if r.bad || len(r.b) != 0 || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
+	if !r.Done() || l.objects == nil || name != l.name || key <= l.lastKey || CheckKey(key) != nil {
 		return ErrMalformed
 	}
 	if !l.t.agrees(rec) || !l.t.samePlaces(rec) {

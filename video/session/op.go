@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Batch wire format, version 1, big-endian:
@@ -95,39 +96,39 @@ func (it *Item) append(b []byte) []byte {
 
 // ParseBatch reads one batch. It keeps nothing of b.
 func ParseBatch(b []byte) (Batch, error) {
-	r := &reader{b: b}
-	if v := r.u8(); v != opVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != opVersion {
 		return Batch{}, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, opVersion)
 	}
-	out := Batch{Number: r.u64(), At: r.u64()}
-	n := int(r.u16())
+	out := Batch{Number: r.U64(), At: r.U64()}
+	n := int(r.U16())
 	if n > MaxItems {
-		r.bad = true
+		r.Bad = true
 	}
-	for i := 0; i < n && !r.bad; i++ {
+	for i := 0; i < n && !r.Bad; i++ {
 		out.Items = append(out.Items, r.item())
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return Batch{}, fmt.Errorf("%w: %d items, %d bytes", ErrMalformed, n, len(b))
 	}
 	return out, nil
 }
 
 func (r *reader) item() Item {
-	it := Item{Kind: Kind(r.u8()), ID: r.id()}
+	it := Item{Kind: Kind(r.U8()), ID: r.id()}
 	switch it.Kind {
 	case Begin:
 		it.Film, it.Rendition, it.Client = r.text(MaxFilm), r.text(MaxRendition), r.addr()
 	case Claim:
-		it.Ref = r.u64()
+		it.Ref = r.U64()
 	case Report:
 	case End:
-		it.Ref = r.u64()
+		it.Ref = r.U64()
 		return it
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	it.Seeks, it.Position, it.Bytes = r.u32(), r.u32(), r.u32()
+	it.Seeks, it.Position, it.Bytes = r.U32(), r.U32(), r.U32()
 	return it
 }
 
@@ -140,75 +141,36 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 
 // reader takes bytes apart; after the first fault it is bad and returns zeros.
 type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
+	wire.Reader
 }
 
 func (r *reader) id() (id ID) {
-	copy(id[:], r.take(len(id)))
+	copy(id[:], r.Take(len(id)))
 	return id
 }
 
 func (r *reader) member() ring.Member {
-	return ring.Member{ID: ring.NodeID(r.u32()), Inc: ring.Incarnation(r.u64())}
+	return ring.Member{ID: ring.NodeID(r.U32()), Inc: ring.Incarnation(r.U64())}
 }
 
 func (r *reader) text(most int) string {
-	n := int(r.u8())
-	p := r.take(n)
+	n := int(r.U8())
+	p := r.Take(n)
 	if n > most || !utf8.Valid(p) {
-		r.bad = true
+		r.Bad = true
 	}
 	return string(p)
 }
 
 // addr refuses an IPv4 address in IPv6's clothes: it would be a second name.
 func (r *reader) addr() netip.Addr {
-	n := int(r.u8())
+	n := int(r.U8())
 	if n == 0 {
 		return netip.Addr{}
 	}
-	a, ok := netip.AddrFromSlice(r.take(n))
+	a, ok := netip.AddrFromSlice(r.Take(n))
 	if !ok || a.Is4In6() {
-		r.bad = true
+		r.Bad = true
 	}
 	return a
 }

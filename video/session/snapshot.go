@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Snapshot format, version 1, in the words of the op format:
@@ -66,8 +67,8 @@ func (e *Entry) append(b []byte) []byte {
 func (r *reader) entry() *Entry {
 	return &Entry{
 		ID: r.id(), Film: r.text(MaxFilm), Rendition: r.text(MaxRendition), Client: r.addr(),
-		Owner: r.member(), OwnIndex: r.u64(), Heard: r.u64(), Index: r.u64(),
-		Seeks: r.u32(), Position: r.u32(), Bytes: r.u64(), Since: r.u64(), Moves: r.u32(),
+		Owner: r.member(), OwnIndex: r.U64(), Heard: r.U64(), Index: r.U64(),
+		Seeks: r.U32(), Position: r.U32(), Bytes: r.U64(), Since: r.U64(), Moves: r.U32(),
 	}
 }
 
@@ -76,33 +77,33 @@ func parseSnapshot(src io.Reader) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("video session: read snapshot: %w", err)
 	}
-	r := &reader{b: b}
-	if v := r.u8(); v != snapshotVersion || len(b) > maxSnapshot {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != snapshotVersion || len(b) > maxSnapshot {
 		return nil, fmt.Errorf("%w: version %d, %d bytes", ErrSnapshot, v, len(b))
 	}
 	t := newTable()
-	t.totals = Totals{Begun: r.u64(), Ended: r.u64(), Taken: r.u64(), Dropped: r.u64(), Bytes: r.u64()}
+	t.totals = Totals{Begun: r.U64(), Ended: r.U64(), Taken: r.U64(), Dropped: r.U64(), Bytes: r.U64()}
 	var last ring.NodeID
-	for range r.u16() {
-		id, number := ring.NodeID(r.u32()), r.u64()
-		if r.bad || id <= last {
+	for range r.U16() {
+		id, number := ring.NodeID(r.U32()), r.U64()
+		if r.Bad || id <= last {
 			return nil, fmt.Errorf("%w: node %s", ErrSnapshot, id)
 		}
 		t.applied[id], last = number, id
 	}
-	n := r.u32()
+	n := r.U32()
 	if n > MaxSessions {
 		return nil, fmt.Errorf("%w: %d sessions", ErrSnapshot, n)
 	}
 	var before ID
 	for i := range n {
 		e := r.entry()
-		if r.bad || i > 0 && bytes.Compare(before[:], e.ID[:]) >= 0 {
+		if r.Bad || i > 0 && bytes.Compare(before[:], e.ID[:]) >= 0 {
 			return nil, fmt.Errorf("%w: session %d", ErrSnapshot, i)
 		}
 		t.entries[e.ID], before = e, e.ID
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return nil, fmt.Errorf("%w: %d bytes", ErrSnapshot, len(b))
 	}
 	return t, nil

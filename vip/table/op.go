@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Op wire format, version 1, big-endian:
@@ -100,34 +101,34 @@ func (op Op) Append(b []byte) []byte {
 
 // ParseOp reads one op. It keeps nothing of b.
 func ParseOp(b []byte) (Op, error) {
-	r := &reader{b: b}
-	if v := r.u8(); v != opVersion {
+	r := &reader{Reader: wire.Reader{B: b}}
+	if v := r.U8(); v != opVersion {
 		return Op{}, fmt.Errorf("%w: version %d, this program speaks %d", ErrMalformed, v, opVersion)
 	}
-	op := Op{Kind: Kind(r.u8())}
+	op := Op{Kind: Kind(r.U8())}
 	switch op.Kind {
 	case SetPools:
 		op.Pools = r.pools()
 	case Draining:
-		op.To, op.On = r.member(), r.flag()
+		op.To, op.On = r.member(), r.Flag()
 	case Pin:
-		op.Addr, op.Node = r.addr(), ring.NodeID(r.u32())
+		op.Addr, op.Node = r.addr(), ring.NodeID(r.U32())
 	case Own:
-		op.Addr, op.AtMS, op.Cause = r.addr(), r.u64(), r.text()
+		op.Addr, op.AtMS, op.Cause = r.addr(), r.U64(), r.text()
 	case Free:
-		op.Addr, op.Ref, op.AtMS, op.Cause = r.addr(), r.u64(), r.u64(), r.text()
+		op.Addr, op.Ref, op.AtMS, op.Cause = r.addr(), r.U64(), r.U64(), r.text()
 	case Give:
-		op.Addr, op.Ref, op.To, op.AtMS, op.Cause = r.addr(), r.u64(), r.member(), r.u64(), r.text()
+		op.Addr, op.Ref, op.To, op.AtMS, op.Cause = r.addr(), r.U64(), r.member(), r.U64(), r.text()
 	case Prepare:
-		op.Addr, op.Ref, op.To = r.addr(), r.u64(), r.member()
+		op.Addr, op.Ref, op.To = r.addr(), r.U64(), r.member()
 	case Ready, Cancel:
-		op.Addr, op.Ref = r.addr(), r.u64()
+		op.Addr, op.Ref = r.addr(), r.U64()
 	case Served:
-		op.Addr, op.Ref, op.GapMS = r.addr(), r.u64(), r.u32()
+		op.Addr, op.Ref, op.GapMS = r.addr(), r.U64(), r.U32()
 	default:
-		r.bad = true
+		r.Bad = true
 	}
-	if r.bad || len(r.b) != 0 {
+	if !r.Done() {
 		return Op{}, fmt.Errorf("%w: kind %d, %d bytes", ErrMalformed, op.Kind, len(b))
 	}
 	return op, nil
@@ -180,106 +181,61 @@ func appendPools(b []byte, pools []Pool) []byte {
 
 // reader takes bytes apart; after the first fault it is bad and returns zeros.
 type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n > len(r.b) {
-		r.bad = true
-		return nil
-	}
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
-
-func (r *reader) u8() uint8 {
-	if p := r.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if p := r.take(2); p != nil {
-		return binary.BigEndian.Uint16(p)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if p := r.take(4); p != nil {
-		return binary.BigEndian.Uint32(p)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.BigEndian.Uint64(p)
-	}
-	return 0
-}
-
-func (r *reader) flag() bool {
-	v := r.u8()
-	r.bad = r.bad || v > 1
-	return v == 1
+	wire.Reader
 }
 
 func (r *reader) member() ring.Member {
-	return ring.Member{ID: ring.NodeID(r.u32()), Inc: ring.Incarnation(r.u64())}
+	return ring.Member{ID: ring.NodeID(r.U32()), Inc: ring.Incarnation(r.U64())}
 }
 
 // addr refuses an IPv4 address in IPv6's clothes: it would be a second name.
 func (r *reader) addr() netip.Addr {
-	n := int(r.u8())
+	n := int(r.U8())
 	if n != 4 && n != 16 {
-		r.bad = true
+		r.Bad = true
 		return netip.Addr{}
 	}
-	a, ok := netip.AddrFromSlice(r.take(n))
+	a, ok := netip.AddrFromSlice(r.Take(n))
 	if !ok || a.Is4In6() {
-		r.bad = true
+		r.Bad = true
 	}
 	return a
 }
 
 func (r *reader) prefix() netip.Prefix {
-	a, bits := r.addr(), int(r.u8())
-	if r.bad || bits > a.BitLen() {
-		r.bad = true
+	a, bits := r.addr(), int(r.U8())
+	if r.Bad || bits > a.BitLen() {
+		r.Bad = true
 		return netip.Prefix{}
 	}
 	return netip.PrefixFrom(a, bits)
 }
 
 func (r *reader) text() string {
-	n := int(r.u8())
+	n := int(r.U8())
 	if n > MaxText {
-		r.bad = true
+		r.Bad = true
 	}
-	p := r.take(n)
+	p := r.Take(n)
 	if !utf8.Valid(p) {
-		r.bad = true
+		r.Bad = true
 	}
 	return string(p)
 }
 
 func (r *reader) pools() []Pool {
-	n, total := int(r.u8()), 0
+	n, total := int(r.U8()), 0
 	if n > MaxPools {
-		r.bad = true
+		r.Bad = true
 	}
 	var pools []Pool
-	for i := 0; i < n && !r.bad; i++ {
+	for i := 0; i < n && !r.Bad; i++ {
 		p := Pool{Name: r.text(), Interface: r.text()}
-		count := int(r.u16())
+		count := int(r.U16())
 		if total += count; total > MaxAddresses {
-			r.bad = true
+			r.Bad = true
 		}
-		for k := 0; k < count && !r.bad; k++ {
+		for k := 0; k < count && !r.Bad; k++ {
 			p.Addresses = append(p.Addresses, r.prefix())
 		}
 		pools = append(pools, p)

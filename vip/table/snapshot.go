@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"rain/ring"
+	"rain/ring/wire"
 )
 
 // Snapshot format, version 1, in the words of the op format:
@@ -64,41 +65,41 @@ func (r *Rider) Restore(src io.Reader) error {
 }
 
 func parseSnapshot(b []byte) (*Table, error) {
-	rd := &reader{b: b}
-	if v := rd.u8(); v != snapshotVersion || len(b) > maxSnapshot {
+	rd := &reader{Reader: wire.Reader{B: b}}
+	if v := rd.U8(); v != snapshotVersion || len(b) > maxSnapshot {
 		return nil, fmt.Errorf("%w: version %d, %d bytes", ErrSnapshot, v, len(b))
 	}
 	t := &Table{changed: make(chan struct{})}
 	for range rd.count(MaxAddresses) {
 		e := rd.entry()
-		if n := len(t.Entries); rd.bad || n > 0 && t.Entries[n-1].Addr().Compare(e.Addr()) >= 0 {
+		if n := len(t.Entries); rd.Bad || n > 0 && t.Entries[n-1].Addr().Compare(e.Addr()) >= 0 {
 			return nil, fmt.Errorf("%w: entry %d", ErrSnapshot, n)
 		}
 		t.Entries = append(t.Entries, e)
 	}
 	for range rd.count(ring.MaxMembers) {
 		m := rd.member()
-		if n := len(t.Draining); rd.bad || n > 0 && compareMembers(t.Draining[n-1], m) >= 0 {
+		if n := len(t.Draining); rd.Bad || n > 0 && compareMembers(t.Draining[n-1], m) >= 0 {
 			return nil, fmt.Errorf("%w: draining member %d", ErrSnapshot, n)
 		}
 		t.Draining = append(t.Draining, m)
 	}
 	for range rd.count(MaxEvents) {
 		t.Events = append(t.Events, rd.event())
-		if rd.bad {
+		if rd.Bad {
 			break
 		}
 	}
-	if rd.bad || len(rd.b) != 0 {
+	if !rd.Done() {
 		return nil, fmt.Errorf("%w: %d bytes", ErrSnapshot, len(b))
 	}
 	return t, nil
 }
 
 func (r *reader) count(limit int) int {
-	n := int(r.u16())
+	n := int(r.U16())
 	if n > limit {
-		r.bad = true
+		r.Bad = true
 		return 0
 	}
 	return n
@@ -120,10 +121,10 @@ func (e *Entry) append(b []byte) []byte {
 func (r *reader) entry() Entry {
 	return Entry{
 		Address: Address{Prefix: r.prefix(), Pool: r.text(), Interface: r.text()},
-		Owner:   r.member(), OwnIndex: r.u64(),
-		Next: r.member(), NextIndex: r.u64(), Ready: r.flag(),
-		Pin: ring.NodeID(r.u32()), Last: ring.NodeID(r.u32()),
-		SinceMS: r.u64(), Moves: r.u64(), Cause: r.text(), Served: r.flag(), Removed: r.flag(), GapMS: r.u32(),
+		Owner:   r.member(), OwnIndex: r.U64(),
+		Next: r.member(), NextIndex: r.U64(), Ready: r.Flag(),
+		Pin: ring.NodeID(r.U32()), Last: ring.NodeID(r.U32()),
+		SinceMS: r.U64(), Moves: r.U64(), Cause: r.text(), Served: r.Flag(), Removed: r.Flag(), GapMS: r.U32(),
 	}
 }
 
@@ -138,7 +139,7 @@ func (e Event) append(b []byte) []byte {
 
 func (r *reader) event() Event {
 	return Event{
-		Index: r.u64(), Addr: r.addr(), From: ring.NodeID(r.u32()), To: ring.NodeID(r.u32()),
-		Cause: r.text(), AtMS: r.u64(), GapMS: r.u32(),
+		Index: r.U64(), Addr: r.addr(), From: ring.NodeID(r.U32()), To: ring.NodeID(r.U32()),
+		Cause: r.text(), AtMS: r.U64(), GapMS: r.U32(),
 	}
 }

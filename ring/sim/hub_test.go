@@ -58,3 +58,28 @@ func (s *Script) hub(t *testing.T, rng *rand.Rand, hub *node) (worst time.Durati
 	}
 	return worst
 }
+
+// Node 2 was let in by a change that is only in node 3's and its own log; node 1 goes
+// on with an epoch that lacks it. Node 2 is told so and comes again at once: it does
+// not wait until it has been isolated for so long that disks are asked.
+func TestJoinedInVainIsTold(t *testing.T) {
+	s := script(t, "cluster 3", "aggressive", "start all", "whole", "run 50ms", "cut 1 2", "cut 2 1")
+	one, two := s.c.nodes[0], s.c.nodes[1]
+	until := func(what string, done func() bool) {
+		t.Helper()
+		if err := s.until(done, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until("node 2 let in again", func() bool { return two.life == 2 && two.seen.State == "member" })
+	epoch := two.seen.Copy.Epoch
+	until("an epoch without that", func() bool { return one.seen.Copy.Epoch > epoch && !one.seen.Newest.Has(two.me) })
+	if two.life != 2 {
+		t.Fatal("the story went another way")
+	}
+	from := s.c.now
+	until("node 2 in its next life", func() bool { return two.life == 3 })
+	if took := time.Duration(s.c.now - from); took > 200*time.Millisecond {
+		t.Errorf("sim: invariant 6 (liveness) broken: node 2 was told after %v that it is out, want at most 200ms", took)
+	}
+}

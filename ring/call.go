@@ -15,6 +15,7 @@ type call struct {
 	refs     map[uint64]Member
 	grants   []grant
 	failed   []Member // the transport could not reach them
+	denied   []Member // they have a newer copy, and I do not wait for them any more
 	waited   bool     // its deadline was moved once, for the witness
 	before   Epoch    // promised before this call, and to whom
 	beforeTo Member
@@ -140,7 +141,7 @@ func (m *Machine) onCall(from Member, c Call) {
 	}
 	m.hear(c.Epoch)
 	settled := m.settled().View
-	if !settled.Has(from) && settled.Number > c.Settled {
+	if !settled.Has(from) && settled.Number > c.Settled || m.joinedInVain(from, c) {
 		m.send(from, Out{View: settled})
 		return
 	}
@@ -206,7 +207,7 @@ func (m *Machine) tryQuorum() {
 	silent := false
 	for _, who := range membersOf(m.force()) {
 		_, suspected := m.suspicion[who]
-		if !c.granted(who) && !suspected && !m.suspectOnToken(who) && !slices.Contains(c.failed, who) {
+		if !c.granted(who) && !suspected && !m.suspectOnToken(who) && !slices.Contains(c.failed, who) && !slices.Contains(c.denied, who) {
 			silent = true
 		}
 	}
@@ -224,7 +225,7 @@ func (m *Machine) tryQuorum() {
 // allAnswered reports whether nobody else can grant my call any more.
 func (m *Machine) allAnswered() bool {
 	for _, who := range membersOf(m.force()) {
-		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) && !slices.Contains(m.call.denied, who) {
 			return false
 		}
 	}
@@ -237,10 +238,10 @@ func (m *Machine) callNext() {
 		m.make()
 		return
 	}
-	failed := m.call.failed
+	failed, denied := m.call.failed, m.call.denied
 	m.startCall(false)
 	if m.call.active {
-		m.call.failed = append(m.call.failed, failed...)
+		m.call.failed, m.call.denied = append(m.call.failed, failed...), denied
 		m.tryQuorum()
 	}
 }
@@ -257,6 +258,10 @@ func (m *Machine) onDeny(from Member, d Deny) {
 		return
 	}
 	m.trace(Trace{Kind: TraceDenied, Peer: from, Epoch: d.Epoch, Stamp: d.Copy})
+	if m.isolated && m.copyStamp.Less(d.Copy) {
+		m.deniedInVain(from)
+		return
+	}
 	m.abandon()
 	if m.copyStamp.Less(d.Copy) || d.Copy == m.copyStamp && d.Promised <= d.Epoch {
 		m.starve(m.t.StarveTimeout)
@@ -278,7 +283,7 @@ func (m *Machine) make() {
 		Ring: slices.Clone(old.Ring), Rows: slices.Clone(old.Rows), Ops: slices.Clone(old.Ops), // not from my log: it may begin above a base that was lowered
 	}
 	for _, who := range membersOf(m.force()) {
-		if who != m.me && !c.granted(who) {
+		if who != m.me && !c.granted(who) && !slices.Contains(c.denied, who) {
 			m.doubtInNew(t, who, c.grants)
 		}
 		delete(m.suspicion, who)
@@ -345,47 +350,5 @@ func (m *Machine) doubtInNew(t *Token, who Member, grants []grant) {
 	if f.n > 0 {
 		f.placed = true
 		m.failed[who] = f
-	}
-}
-
-// onOut: the ring has gone on without this incarnation.
-func (m *Machine) onOut(from Member, o Out) {
-	if m.state != member || o.View.Has(m.me) || o.View.Number <= m.settled().View.Number {
-		return
-	}
-	m.trace(Trace{Kind: TraceOut, Peer: from, View: o.View.Number})
-	if m.leaving {
-		m.eff.Left = true
-		m.trace(Trace{Kind: TraceLeft})
-		return
-	}
-	m.restart("left out of the view")
-}
-
-// A member is isolated when no lease has been confirmed for a while.
-func (m *Machine) isolatedAt() Instant {
-	return m.lastLease.Add(2*m.t.Lease + m.t.StarveTimeout + m.t.SendTimeout)
-}
-
-// restartAt is when an isolated member gives up this life so that disks may
-// vote.
-func (m *Machine) restartAt() Instant { return m.lastLease.Add(m.t.ColdAfter) }
-
-func (m *Machine) isolationTimer() {
-	if m.over() {
-		return
-	}
-	if !m.isolated && m.now >= m.isolatedAt() {
-		m.isolated = true
-		m.trace(Trace{Kind: TraceIsolated, Stamp: m.copyStamp})
-		m.pending = slices.DeleteFunc(m.pending, func(p *proposal) bool {
-			if !p.placed {
-				m.resolve(p, 0, ErrNotPrimary)
-			}
-			return !p.placed
-		})
-	}
-	if m.now >= m.restartAt() {
-		m.restart("isolated for long: disks may have to vote")
 	}
 }

@@ -24,6 +24,13 @@
 // 64 KiB an op; nodes trust each other (a member with the cluster key that lies
 // is not tolerated).
 //
+// Stability: the exported names, Rider, the events, and the order in which Effects
+// are to be done change only together with WireVersion, and a program reads and
+// writes the wire and disk of the version before. Trace and Inspection are for
+// people: fields come, texts change. To use it: package ring/host with sockets and
+// disks, or a shell of your own; ring/example is the smallest, with a counter, a lock,
+// a leader and a map.
+//
 // Units: Instant is nanoseconds of a private clock. Indexes count ops of the
 // one log from 1.
 //

@@ -49,6 +49,12 @@
 // go on from what this node knows, which may be old. An error that wraps
 // ring.ErrOutcomeUnknown or a deadline says that the put may yet take effect.
 //
+// API: Config, Deps and their interfaces, Store's methods and the errors stay as they
+// are, or get a new name; fields may be added to structs that are returned. What an
+// outside program must bring is in Deps: an order of ops (package ring, or anything
+// that applies them everywhere in one order, on disk first), connections, and their
+// handlers. The example has them in memory.
+//
 // On disk, below Config.Dir: objects/ab/NAME (hex; ab are its first two digits):
 // the body, NAME being its SHA-256; or a column of one part of a striped body,
 // NAME being a hash of content and layout with the part's number in its last four

@@ -29,6 +29,11 @@
 //   - Rebalancing is gentle: one address at a time in the whole cluster, and only
 //     after the view has been stable for Config.Settle.
 //
+// API: Config, Ring, Driver, Preparer, Watcher and Manager's methods stay as they are,
+// or get a new name; fields may be added to Status. An outside program brings a Ring
+// (package ring, or anything with its leases and FreeAt: the guarantees are theirs),
+// a Driver, and calls Renew for each lease. The example has both in memory.
+//
 // Limit: Gap is what the new holder can know: after a death the time since the
 // last sign of the old order, planned the time since the old holder let go, by
 // both hosts' wall clocks.

@@ -41,6 +41,9 @@
 //	echo    u64    highest number of a ping of the receiver that came in, 0 if none
 //	held    u32    how long ago that was, microseconds (all ones: longer)
 //
+// API: the exported names and the ping change only together with the ping's version
+// byte; the defaults of Config may change with any release.
+//
 // Source: LeMahieu and Bruck, "A consistent history link connectivity protocol"
 // (ETR 023, 1998). The incarnations and the hysteresis are not in the paper.
 package link

@@ -2,7 +2,7 @@
 // is, nothing may be found; each broken variant must be caught by an assertion
 // with a name. README.md says what is modelled and maps it to the core.
 //
-//	go run ./ring/model [-only NAME] [-story]
+//	go run ./ring/model [-only NAME] [-story] [-at-once N]
 //
 // It needs spin and gcc. Exit status: 0 all as expected; 1 not; 2 a tool is absent.
 package main
@@ -15,13 +15,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
 
 func main() {
-	only := flag.String("only", "", "check only what has this in its name")
+	only := flag.String("only", "", "check only the one of this name, or else what has this in its name")
 	story := flag.Bool("story", false, "print the steps that lead to what is found")
+	atOnce := flag.Int("at-once", min(runtime.NumCPU(), 4), "how many checks run at a time; one takes up to 4 GB, most of them one")
 	flag.Parse()
 	for _, tool := range []string{"spin", "gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -29,39 +32,63 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	if err := run(*only, *story); err != nil {
+	if err := run(*only, *story, *atOnce); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, story bool) error {
+func run(only string, story bool, atOnce int) error {
 	src, err := source()
 	if err != nil {
 		return err
 	}
-	var errs []error
+	named := slices.ContainsFunc(checks, func(c check) bool { return c.name == only })
+	chosen := slices.DeleteFunc(slices.Clone(checks), func(c check) bool {
+		return named && c.name != only || !strings.Contains(c.name, only)
+	})
 	began := time.Now()
+	results := start(chosen, src, story, atOnce)
+	var errs []error
 	fmt.Printf("%-15s %-12s %12s %7s %6s  %s\n", "CHECK", "SEARCH", "STATES", "SECONDS", "DEPTH", "FOUND")
-	for _, c := range checks {
-		if !strings.Contains(c.name, only) {
-			continue
+	for i, c := range chosen {
+		r := <-results[i]
+		if r.err != nil {
+			r.err = fmt.Errorf("model: %s: %w", c.name, r.err)
+			errs = append(errs, r.err)
 		}
-		r, err := c.run(src, story)
-		if err == nil {
-			err = c.judge(r)
-		}
-		if err != nil {
-			err = fmt.Errorf("model: %s: %w", c.name, err)
-			errs = append(errs, err)
-		}
-		fmt.Printf("%-15s %-12s %12s %7s %6s  %s\n", c.name, r.search, r.states, r.seconds, r.depth, r.text(c, err))
+		fmt.Printf("%-15s %-12s %12s %7s %6s  %s\n", c.name, r.search, r.states, r.seconds, r.depth, r.text(c))
 		if story && r.story != "" {
 			fmt.Println(r.story)
 		}
 	}
-	fmt.Printf("%d of %d checks as expected, %.0f s\n", len(checks)-len(errs), len(checks), time.Since(began).Seconds())
+	fmt.Printf("%d of %d checks as expected, %.0f s\n", len(chosen)-len(errs), len(chosen), time.Since(began).Seconds())
 	return errors.Join(errs...)
+}
+
+// start runs checks, so many at once, and gives each result by a channel of its own,
+// so that they can be told in their order. Who reads all of them waits for all.
+func start(chosen []check, src string, story bool, atOnce int) []chan result {
+	results := make([]chan result, len(chosen))
+	turns := make(chan struct{}, max(atOnce, 1))
+	for i := range results {
+		results[i] = make(chan result, 1)
+	}
+	go func() {
+		for i, c := range chosen {
+			turns <- struct{}{}
+			go func() {
+				r, err := c.run(src, story)
+				if err == nil {
+					err = c.judge(r)
+				}
+				r.err = err
+				results[i] <- r
+				<-turns
+			}()
+		}
+	}()
+	return results
 }
 
 // source is the path of the model, beside this program's source.
@@ -79,12 +106,13 @@ type result struct {
 	found                          string // name of the broken assertion
 	complete                       bool
 	story                          string
+	err                            error
 }
 
-func (r result) text(c check, err error) string {
+func (r result) text(c check) string {
 	switch {
-	case err != nil:
-		return "UNEXPECTED: " + err.Error()
+	case r.err != nil:
+		return "UNEXPECTED: " + r.err.Error()
 	case r.found != "":
 		return r.found + ", as it must: " + c.about
 	case !r.complete:

@@ -30,6 +30,8 @@
 // Limits: MaxSwitches switches, MaxNodes nodes, MaxDegree links a node,
 // MaxFaults faults, and MaxSets sets of faults in one run.
 //
+// API: the exported names and what they compute stay; new kinds and models may come.
+//
 // Source: LeMahieu, Bohossian and Bruck, "Fault-tolerant switched local area
 // networks" (ETR 021, 1998).
 package topology

@@ -12,7 +12,8 @@
 //	lab down
 //
 // Verbs for a cable or trunk: cut, heal, drop PERCENT, double PERCENT,
-// late PERCENT (2 ms, so that others overtake), delay MS, rate BYTES_A_SECOND.
+// late PERCENT (2 ms, so that others overtake), delay MS, rate BYTES_A_SECOND,
+// mtu BYTES (longer packets are lost, as in a switch that is set wrongly).
 // cut and heal also take two hosts (n1-n2): then these do not hear each other.
 // For a host: crash, freeze, thaw, stop, start. For a switch: crash, start.
 package main
@@ -52,6 +53,7 @@ type grammar struct {
 	Late    valueCmd   `cmd:"" help:"Let a share of the frames be overtaken: per cent."`
 	Delay   valueCmd   `cmd:"" help:"Delay all frames: milliseconds."`
 	Rate    valueCmd   `cmd:"" help:"Limit the rate: bytes a second; 0: no limit."`
+	MTU     valueCmd   `cmd:"" name:"mtu" help:"Lose packets that are longer: bytes; 0: no limit."`
 	Crash   nameCmd    `cmd:"" help:"SIGKILL the node of a host, or kill a switch."`
 	Freeze  nameCmd    `cmd:"" help:"SIGSTOP the node of a host."`
 	Thaw    nameCmd    `cmd:"" help:"SIGCONT the node of a host."`
@@ -231,7 +233,7 @@ func run(ctx context.Context, g *grammar, verb string, w io.Writer) error {
 		}
 		return post(order{Name: g.Capture.Port, Path: path})
 	}
-	values := map[string]valueCmd{"drop": g.Drop, "double": g.Double, "late": g.Late, "delay": g.Delay, "rate": g.Rate}
+	values := map[string]valueCmd{"drop": g.Drop, "double": g.Double, "late": g.Late, "delay": g.Delay, "rate": g.Rate, "mtu": g.MTU}
 	if c, ok := values[verb]; ok {
 		return value(c)
 	}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"log/slog"
+
 	"rain/ring"
 	"rain/ring/host/bulk"
 	"rain/ring/host/transport"
@@ -79,4 +81,10 @@ func (n *node) bulkRoutes(id ring.NodeID) []bulk.Route {
 		out = append(out, bulk.Route{Local: r.Local.Addr().Unmap(), Remote: r.Remote})
 	}
 	return out
+}
+
+// thinWay tells that a way to a node loses long packets.
+func (n *node) thinWay(id ring.NodeID, way bulk.Route) {
+	n.log.Warn("long packets are lost on the way to a node; big bytes go in short ones: compare the MTU of interfaces, switches and tunnels",
+		slog.String("peer", id.String()), slog.String("local", way.Local.String()), slog.String("remote", way.Remote.String()))
 }

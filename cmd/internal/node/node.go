@@ -209,6 +209,7 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	n.client.SetGate(cfg.Gate)
 	n.client.SetLocal(cfg.Listen)
 	n.client.SetRoutes(n.bulkRoutes)
+	n.client.SetOnThin(n.thinWay)
 	for _, p := range n.peers() {
 		n.setPeer(p.ID, p.Links)
 	}

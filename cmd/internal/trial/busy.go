@@ -39,7 +39,11 @@ func busy(ctx context.Context, c *cluster, o options) error {
 		{"quiet", func(ctx context.Context, _ time.Duration) (string, error) { sleep(ctx, 3*time.Second); return "", nil }},
 		{"wrk", c.wrk},
 		{"puts", c.largePuts},
+		{"put", c.oneLargePut},
 	} {
+		if o.only != "" && l.name != o.only && l.name != "quiet" {
+			continue
+		}
 		before, err := c.ringSample(ctx)
 		if err != nil {
 			return err
@@ -125,6 +129,18 @@ func (c *cluster) largePuts(ctx context.Context, span time.Duration) (string, er
 		text += fmt.Sprintf(" (first: %v)", first)
 	}
 	return text, nil
+}
+
+// oneLargePut puts one object as fast as the cluster takes it.
+func (c *cluster) oneLargePut(ctx context.Context, _ time.Duration) (string, error) {
+	size := c.o.sizeOr(150) << 20
+	h := web()
+	defer h.CloseIdleConnections()
+	start := time.Now()
+	if err := c.putZeros(ctx, h, c.file.Nodes[0].Admin, "busy", size); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%.0f MB/s", mbps(size, time.Since(start))), nil
 }
 
 type zeros struct{}

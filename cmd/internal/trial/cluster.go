@@ -53,7 +53,7 @@ func startCluster(ctx context.Context, o options) (*cluster, error) {
 	}
 	c := &cluster{o: o, dir: dir}
 	c.cmd = exec.Command(o.exe, "demo", "--dir", dir, "--preset", o.preset, "--port", strconv.Itoa(o.port),
-		"--admin-port", strconv.Itoa(o.port+1), "--ring-port", strconv.Itoa(o.port+2), "--run-for", "60m")
+		"--admin-port", strconv.Itoa(o.port+1), "--ring-port", strconv.Itoa(o.port+2), "--run-for", "60m", "--nodes", strconv.Itoa(o.nodes))
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.cmd.Stderr = os.Stderr
 	if err := c.cmd.Start(); err != nil {

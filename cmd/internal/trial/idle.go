@@ -18,16 +18,24 @@ func idle(ctx context.Context, c *cluster, o options) error {
 	for _, n := range c.file.Nodes {
 		before[n.Pid] = cpuSeconds(n.Pid)
 	}
-	const span = 10 * time.Second
+	span := 10 * time.Second
+	if o.n > 0 {
+		span = time.Duration(o.n) * time.Second
+	}
+	start := time.Now()
 	sleep(ctx, span)
+	took := time.Since(start).Seconds()
+	used := map[int]float64{} // before anybody is asked
 	for _, n := range c.file.Nodes {
-		used := cpuSeconds(n.Pid) - before[n.Pid]
+		used[n.Pid] = cpuSeconds(n.Pid) - before[n.Pid]
+	}
+	for _, n := range c.file.Nodes {
 		st, err := c.status(ctx, n)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s preset %s: %.2f %% of a core, RSS %d MiB, %.1f rotations/s, hop p50 %d us, p99 %d us; load %s\n",
-			n.Name, o.preset, 100*used/span.Seconds(), rssMiB(n.Pid), st.Ring.RotationsPS, st.Ring.HopP50US, st.Ring.HopP99US, load())
+			n.Name, o.preset, 100*used[n.Pid]/took, rssMiB(n.Pid), st.Ring.RotationsPS, st.Ring.HopP50US, st.Ring.HopP99US, load())
 	}
 	return nil
 }

@@ -12,8 +12,8 @@
 //	trial effects [-n 10000] [-kills 50]       each guestbook post exactly once, and what a post costs
 //	trial register [-n 20000] [-kills 30]      objects are linearizable (Porcupine); histories kept
 //	trial queue [-n 1000]                      what the request queue costs; who claims a dead node's requests
-//	trial idle                                 CPU, memory and hops of an idle cluster
-//	trial busy    [-n 20]                      the ring under wrk, then under puts of 64 MiB, n seconds each
+//	trial idle    [-n 10] [-nodes 16]          CPU, memory and hops of an idle cluster, n seconds
+//	trial busy    [-n 20] [-only wrk]          the ring under wrk, under puts of 64 MiB, n seconds each, and under one put of 150 MiB
 //	trial hops    [-n 3]                       a token's hop beside a bare UDP ping-pong
 //	trial objects [-size 256]                  a large object, every pair of nodes dead in turn
 //	trial frozen  [-n 750]                     gets of 1 MiB while a node is stopped
@@ -64,13 +64,14 @@ func run(ctx context.Context, args []string) error {
 	var o options
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	fs.StringVar(&o.preset, "preset", "laptop", "the ring's times")
-	fs.StringVar(&o.only, "only", "", "gaps: this fault alone: SIGKILL, SIGSTOP or TERM")
+	fs.StringVar(&o.only, "only", "", "gaps: this fault alone: SIGKILL, SIGSTOP or TERM; busy: this load alone: wrk, puts or put")
 	fs.IntVar(&o.n, "n", 0, "repeats or puts; 0: the trial's own number")
 	fs.IntVar(&o.kills, "kills", 50, "kills during puts")
 	fs.StringVar(&o.exe, "exe", "bin/rainvideo", "the program under trial")
 	fs.StringVar(&o.ctl, "ctl", "bin/rainctl", "rainctl")
 	fs.Int64Var(&o.size, "size", 0, "of objects, MiB; 0: the trial's own size")
 	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
+	fs.IntVar(&o.nodes, "nodes", 4, "how many nodes the cluster has; trials that kill want four")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
 	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
 	fs.StringVar(&o.old, "old", "", "the program of an earlier release")
@@ -96,9 +97,9 @@ func run(ctx context.Context, args []string) error {
 
 type options struct {
 	preset, exe, ctl, out string
-	only                  string // gaps: this fault alone
+	only                  string // gaps: this fault alone; busy: this load
 	old                   string
-	n, kills, port        int
+	n, kills, port, nodes int
 	seed                  uint64
 	size                  int64
 	json                  bool

@@ -21,7 +21,7 @@ import (
 type Order struct {
 	Name   string  `json:"name"`
 	OneWay bool    `json:"one_way"`
-	Value  float64 `json:"value"` // per cent, or milliseconds, or bytes a second
+	Value  float64 `json:"value"` // per cent, or milliseconds, or bytes a second, or bytes
 	Path   string  `json:"path"`
 }
 
@@ -158,6 +158,8 @@ func (l *Lab) do(verb string, o Order, down func()) error {
 		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { i.Delay = time.Duration(o.Value * float64(time.Millisecond)) })
 	case "rate":
 		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { i.Rate = int64(o.Value) })
+	case "mtu":
+		return l.Change(o.Name, o.OneWay, func(i *fabric.Impairment) { i.MTU = int(o.Value) })
 	case "capture":
 		return l.Capture(o.Name, o.Path)
 	case "down":

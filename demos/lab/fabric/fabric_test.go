@@ -125,6 +125,12 @@ func TestRateDelayLossDouble(t *testing.T) {
 	if sent != 6 || last != 7*time.Millisecond {
 		t.Fatalf("%d frames passed, the last after %v", sent, last)
 	}
+	edit(func(i *Impairment) { *i = Impairment{MTU: 1280} })
+	for size, want := range map[int]int{1294: 1, 1295: 0} {
+		if d := n.Send(time.Second, 0, frame(0, 1, size)); len(d) != want {
+			t.Fatalf("MTU 1280: a frame of %d bytes came %d times", size, len(d))
+		}
+	}
 	edit(func(i *Impairment) { *i = Impairment{Loss: 0.5, Double: 0.5} })
 	sent = 0
 	for range 10_000 {
@@ -135,7 +141,7 @@ func TestRateDelayLossDouble(t *testing.T) {
 	}
 	_, links := n.Status()
 	for _, l := range links {
-		if l.Name == "n1-s1" && (l.Sent[0].Frames+l.Sent[0].Dropped != 10_020 || l.Sent[1].Frames == 0) {
+		if l.Name == "n1-s1" && (l.Sent[0].Frames+l.Sent[0].Dropped != 10_022 || l.Sent[1].Frames == 0) {
 			t.Fatalf("counts: %+v", l)
 		}
 	}

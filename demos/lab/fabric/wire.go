@@ -12,9 +12,13 @@ type Impairment struct {
 	Delay  time.Duration `json:"delay"`
 	Rate   int64         `json:"rate"`  // bytes a second; 0: no limit
 	Queue  int64         `json:"queue"` // bytes that may wait for the rate; 0: 128 KiB
+	MTU    int           `json:"mtu"`   // longer packets are lost, and nobody is told; 0: no limit
 }
 
-const defaultQueue = 128 << 10
+const (
+	defaultQueue = 128 << 10
+	header       = 14 // of Ethernet, which an MTU leaves out
+)
 
 // Counts are what went through one direction.
 type Counts struct {
@@ -34,7 +38,7 @@ type way struct {
 // carry returns when a frame that enters at now comes out, once or twice.
 func (w *way) carry(now time.Duration, size int, chance func() float64) (at [2]time.Duration, n int) {
 	hit := func(p float64) bool { return p > 0 && chance() < p }
-	if w.Cut || hit(w.Loss) {
+	if w.Cut || w.MTU > 0 && size > w.MTU+header || hit(w.Loss) {
 		w.Dropped++
 		return at, 0
 	}

@@ -286,3 +286,13 @@ func withVIPs(n int) func(string) string {
 		return strings.Join(out, "\n")
 	}
 }
+
+// logged reports whether the node of a host has logged something with these words.
+func (l *lab) logged(host, words string) bool {
+	l.t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.dir, host, "node.log"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return bytes.Contains(b, []byte(words))
+}

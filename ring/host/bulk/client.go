@@ -30,6 +30,7 @@ type Client struct {
 	gate   Gate
 	local  []netip.AddrPort // this node's links, if known
 	routes func(ring.NodeID) []Route
+	onThin func(ring.NodeID, Route)
 
 	mu     sync.Mutex
 	closed bool
@@ -41,6 +42,7 @@ type peer struct {
 	addrs []netip.AddrPort
 	turn  int                   // of the address to ask first
 	bad   map[Route]time.Time   // when it failed
+	thin  map[Route]time.Time   // when it carried short packets only
 	idle  map[string][]idleConn // by service, the one used last at the end
 }
 
@@ -66,7 +68,7 @@ func (c *Client) SetPeer(id ring.NodeID, addrs []netip.AddrPort) {
 		delete(c.peers, id)
 	case len(addrs) == 0:
 	case p == nil:
-		c.peers[id] = &peer{addrs: slices.Clone(addrs), bad: map[Route]time.Time{}, idle: map[string][]idleConn{}}
+		c.peers[id] = &peer{addrs: slices.Clone(addrs), bad: map[Route]time.Time{}, thin: map[Route]time.Time{}, idle: map[string][]idleConn{}}
 	default:
 		p.addrs = slices.Clone(addrs)
 		clear(p.bad)
@@ -138,33 +140,35 @@ func (c *Client) note(to ring.NodeID, a Route, good bool) {
 	}
 }
 
-// try makes a connection on one way.
-func (c *Client) try(ctx context.Context, a Route, share time.Duration, to ring.NodeID, ask *request) (idleConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, share)
-	defer cancel()
+// connect makes a connection on one way, with short packets or as the system
+// likes. reached: it came about, whatever failed then.
+func (c *Client) connect(ctx context.Context, a Route, short bool, to ring.NodeID, ask *request) (conn idleConn, reached bool, err error) {
 	if err := passable(ctx, c.gate, to, a.Remote); err != nil {
-		return idleConn{}, err
+		return idleConn{}, false, err
 	}
 	d := net.Dialer{KeepAliveConfig: keepAlive()}
+	if short {
+		d.Control = shorten
+	}
 	if a.Local.IsValid() && !a.Local.IsUnspecified() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a.Local, 0))
 	}
 	raw, err := d.DialContext(ctx, "tcp", a.Remote.String())
 	if err != nil {
-		return idleConn{}, err
+		return idleConn{}, false, err
 	}
 	raw = newGated(raw, c.gate, to, a.Remote)
 	below, proof := newRecords(raw), c.proof.Load()
-	conn := &sealedConn{tls.Client(below, proof.id.client(to, proof.sessions)), below}
-	if err := greet(ctx, conn, ask); err != nil {
+	sealed := &sealedConn{tls.Client(below, proof.id.client(to, proof.sessions)), below}
+	if err := greet(ctx, sealed, ask); err != nil {
 		raw.Close()
 		var alert tls.AlertError
 		if errors.As(err, &alert) { // its words would only confuse
-			return idleConn{}, fmt.Errorf("refused: %w", ErrNotProven)
+			return idleConn{}, true, fmt.Errorf("refused: %w", ErrNotProven)
 		}
-		return idleConn{}, err
+		return idleConn{}, true, err
 	}
-	return idleConn{Conn: conn, raw: raw, alive: func() bool { return alive(raw) }}, nil
+	return idleConn{Conn: sealed, raw: raw, alive: func() bool { return alive(raw) }}, true, nil
 }
 
 // greet does the handshake and asks for the service. Only the answer shows

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rain/ring"
+	"rain/ring/host/seal"
 	"rain/ring/link"
 )
 
@@ -29,9 +30,11 @@ const (
 	pingFrame = 1 + 2 + link.PingSize
 	tableHead = 1 + 8
 	tableRow  = 4 + 1 + 1
-	// maxTable is how many peers a table has at most.
-	maxTable = 200
-	relayMin = 1 + 4
+	// maxTable is how many peers a table has at most; sendTable of them fit
+	// SafeDatagram.
+	maxTable  = 200
+	sendTable = (SafeDatagram - seal.Overhead - tableHead) / tableRow
+	relayMin  = 1 + 4
 )
 
 var errFrame = errors.New("transport: malformed frame; drop it")
@@ -59,7 +62,7 @@ type row struct {
 func appendTable(b []byte, no uint64, rows []row) []byte {
 	b = append(b, kindTable)
 	b = binary.BigEndian.AppendUint64(b, no)
-	for _, r := range rows[:min(len(rows), maxTable)] {
+	for _, r := range rows[:min(len(rows), sendTable)] {
 		b = binary.BigEndian.AppendUint32(b, uint32(r.id))
 		b = append(b, r.up, r.paths)
 	}

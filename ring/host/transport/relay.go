@@ -47,7 +47,7 @@ func (t *Transport) sendTables(now ring.Instant) {
 	t.tableNo++
 	rows := make([]row, 0, len(t.order))
 	for _, p := range t.order {
-		if p.session != nil && len(rows) < maxTable {
+		if p.session != nil && len(rows) < sendTable {
 			rows = append(rows, row{id: p.id, up: uint8(p.toldUp()), paths: uint8(p.nDirect)})
 		}
 	}

@@ -51,6 +51,7 @@ import (
 const (
 	MaxPeers     = 256
 	MaxDatagram  = 1472 // what fits an Ethernet frame over IPv4
+	SafeDatagram = 1232 // what fits a packet of 1280 bytes over IPv6; no IPv6 network has a smaller MTU
 	MaxRelays    = rudp.MaxLinks - MaxPaths
 	maxPending   = 256
 	socketBuffer = 4 << 20
@@ -84,7 +85,10 @@ type Config struct {
 	// Relays is how many neighbours stand by for each peer, 0 to MaxRelays.
 	// Default 2; 0: nothing is relayed, by this node neither.
 	Relays int
-	// Payload is how many bytes of a message one datagram carries. Default 1200.
+	// Payload is how many bytes of a message one datagram carries. With the default
+	// no datagram is longer than SafeDatagram, relayed ones neither: a longer one
+	// may vanish in a switch or tunnel that is set to less than the links of this
+	// node, while short pings pass.
 	Payload int
 	// OnOutdated, if not nil, is called (by a goroutine of Run, possibly more
 	// than once) when others know a higher incarnation of this node than its
@@ -96,9 +100,14 @@ type Config struct {
 func DefaultConfig() Config {
 	r := rudp.DefaultConfig()
 	return Config{
-		SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: r.Payload,
+		SendTimeout: r.SendTimeout, PingEvery: r.PingEvery, Payload: payloadFor(SafeDatagram),
 		Link: link.DefaultConfig(), PingBudget: 150, Relays: MaxRelays,
 	}
+}
+
+// payloadFor is how much of a message fits a datagram of this size, relayed.
+func payloadFor(datagram int) int {
+	return datagram - 2*seal.Overhead - relayMin - rudp.Overhead
 }
 
 // Validate reports all faults at once.
@@ -120,7 +129,7 @@ func (c Config) Validate() error {
 	if len(c.Key) != seal.KeySize {
 		errs = append(errs, fmt.Errorf("transport: the cluster key has %d bytes, want %d", len(c.Key), seal.KeySize))
 	}
-	if most := MaxDatagram - 2*seal.Overhead - relayMin - rudp.Overhead; c.Payload > most {
+	if most := payloadFor(MaxDatagram); c.Payload > most {
 		errs = append(errs, fmt.Errorf("transport: payload of %d bytes; at most %d fit a datagram", c.Payload, most))
 	}
 	if c.PingEvery < time.Millisecond {

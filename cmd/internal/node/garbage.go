@@ -14,11 +14,11 @@ const (
 	busyGC = 400
 	fullGC = 200
 	idleGC = 100 // Go's own
-	thinGC = 50
+	thinGC = 30
 
 	smallHeap = 24 << 20 // live bytes up to which busyGC holds
 	largeHeap = 48 << 20 // from here on idleGC holds
-	hugeHeap  = 80 << 20 // and from here on thinGC
+	hugeHeap  = 64 << 20 // and from here on thinGC
 	gcEvery   = 250 * time.Millisecond
 )
 

@@ -15,7 +15,8 @@ func TestGCPercent(t *testing.T) {
 		{60 << 20, busyGC, idleGC},
 		{90 << 20, fullGC, thinGC},
 		{70 << 20, thinGC, thinGC}, // not yet
-		{55 << 20, thinGC, idleGC},
+		{50 << 20, thinGC, thinGC}, // not yet
+		{40 << 20, thinGC, idleGC},
 		{20 << 20, fullGC, fullGC}, // not yet
 		{12 << 20, fullGC, busyGC},
 	} {

@@ -25,19 +25,22 @@ const (
 // gcPercent is GOGC for a busy time with so many live bytes; now is what it is. A
 // change is a stop of the world, so it goes back up late.
 func gcPercent(live uint64, now int) int {
-	want := busyGC
+	if want := busyPercent(live); want <= now {
+		return want
+	}
+	return max(now, busyPercent(live*4/3))
+}
+
+func busyPercent(live uint64) int {
 	switch {
 	case live > hugeHeap:
-		want = thinGC
+		return thinGC
 	case live > largeHeap:
-		want = idleGC
+		return idleGC
 	case live > smallHeap:
-		want = fullGC
+		return fullGC
 	}
-	if want > now && (want == busyGC && live > smallHeap*3/4 || want == fullGC && live > largeHeap*3/4 || want == idleGC && now == thinGC && live > hugeHeap*3/4) {
-		return now
-	}
-	return want
+	return busyGC
 }
 
 // keepGarbage sets GOGC as the node gets busy and idle, until ctx ends.

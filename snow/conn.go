@@ -33,12 +33,16 @@ type conn struct {
 	remote netip.Addr
 	slot   netip.Prefix // what the limit per client counts
 	closed atomic.Bool
-	heard  atomic.Bool // at least one byte came
+	// leaveAt is until when it may wait for another request; nil: no end is set.
+	leaveAt atomic.Pointer[time.Time]
 
-	held     bool // a request was answered while this node acted for vip
+	held     bool // it was accepted, or answered a request, while this node held vip
+	heard    bool // at least one byte came
+	begun    bool // at least one byte of the request came
 	lineSeen bool // the request line came whole
 	linger   bool
 	armed    time.Time // the write deadline
+	deadline time.Time // for reading, as fasthttp wants it
 	tail     []byte
 	gathered int64
 
@@ -52,18 +56,12 @@ type conn struct {
 	tracked tracked // what the queue knows of the request
 }
 
-func (c *conn) Read(p []byte) (int, error) {
-	c.tracked.reads()
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		if !c.heard.Load() {
-			c.heard.Store(true)
-		}
-		if !c.lineSeen && bytes.IndexByte(p[:n], '\n') >= 0 {
-			c.lineSeen = true
-		}
+// came is told of what was read.
+func (c *conn) came(b []byte) {
+	c.heard, c.begun = true, true
+	if !c.lineSeen && bytes.IndexByte(b, '\n') >= 0 {
+		c.lineSeen = true
 	}
-	return n, err
 }
 
 // arm sets the write deadline, seldom: it is at least WriteStall ahead, at most
@@ -188,7 +186,7 @@ func (c *conn) drain() {
 
 // mayServe is the lease check of a request: on a VIP this node answers only
 // while its lease runs and it acts for the VIP, or for a connection that it
-// served before it handed the VIP over. It waits for a late lease.
+// accepted before it handed the VIP over. It waits for a late lease.
 func (c *conn) mayServe(ctx context.Context) bool {
 	if !c.vip.IsValid() {
 		return true

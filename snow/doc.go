@@ -8,7 +8,10 @@
 // Guarantees: on a VIP nothing is answered unless the lease runs and the node
 // acts for the VIP; a late lease is waited for up to LeaseWait, then the
 // connection is closed without a byte. After a planned hand-over the requests of
-// connections that were served before are answered, with Connection: close. A
+// connections that were accepted before are answered, with Connection: close: no
+// accepted connection is closed unanswered. When the node or an address goes
+// (Shutdown, Leave), each answer says Connection: close, and where no request
+// begins in time the connection is closed, after a last look at what came. A
 // response that has begun goes on: its bytes are pinned by their hash.
 // Each request sees one version of one site, whole. Malformed requests get a 4xx
 // and the connection is closed. A client that takes no byte for WriteStall is

@@ -55,7 +55,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	c.ctx, c.start = ctx, ctx.Time()
 	defer func() {
-		c.lineSeen = false
+		c.lineSeen, c.begun = false, false
 		if r := recover(); r != nil {
 			s.log.Error("a request's handler panicked", slog.Any("panic", r), slog.String("path", string(ctx.Path())))
 			ctx.Response.Reset()
@@ -73,7 +73,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	c.tracked.begin(ctx, c.start)
 	f := inspect(ctx.Request.Header.RawHeaders())
-	if f.close || c.vip.IsValid() && !s.deps.Cluster.Holds(c.vip) {
+	if f.close || c.leaveAt.Load() != nil || c.vip.IsValid() && !s.deps.Cluster.Holds(c.vip) {
 		ctx.SetConnectionClose()
 	}
 	s.mark(ctx)

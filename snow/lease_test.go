@@ -67,7 +67,7 @@ func TestLateLease(t *testing.T) {
 	}
 }
 
-// After a planned hand-over the connections that were served before get their
+// After a planned hand-over the connections that were accepted before get their
 // answers, and are closed; new ones do not.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
@@ -76,15 +76,22 @@ func TestHandOver(t *testing.T) {
 	old := r.dial(r.vip)
 	old.send(getHome)
 	old.read("GET")
+	silent := r.dial(r.vip) // its request is on its way
+	waitConns(t, r.server, 2)
 	r.cluster.holds.Store(false)
-	old.send(getHome)
-	if a := old.read("GET"); a.StatusCode != 200 || !a.Close {
-		t.Errorf("old connection: %d, close %v", a.StatusCode, a.Close)
+	for _, c := range []*client{old, silent} {
+		c.send(getHome)
+		if a := c.read("GET"); a.StatusCode != 200 || !a.Close {
+			t.Errorf("old connection: %d, close %v", a.StatusCode, a.Close)
+		}
+		c.closed()
 	}
-	old.closed()
 	fresh := r.dial(r.vip)
 	fresh.send(getHome)
 	fresh.closed()
+	if n := r.server.Stats().LeaseClosed; n != 1 {
+		t.Errorf("%d requests were closed without an answer, want the new one alone", n)
+	}
 }
 
 // Each response is of one version, and after a publish returned, of that or a
@@ -179,11 +186,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	if _, err := io.WriteString(c, getHome); err != nil { // will wait for a lease
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(patience); s.Stats().Conns == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the connection was not accepted")
-		}
-	}
+	waitConns(t, s, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	time.AfterFunc(20*time.Millisecond, func() { cluster.holds.Store(true); cluster.lease(true) })

@@ -3,8 +3,10 @@ package snow
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,6 +61,9 @@ func (s *Server) admit(nc net.Conn, vip netip.Addr) *conn {
 		c.slot = slotOf(c.remote)
 		client = netip.AddrPortFrom(c.remote, a.AddrPort().Port())
 	}
+	// The holder's listener is closed before the address is given away: what it
+	// accepted is this node's to answer, however late the request comes.
+	c.held = vip.IsValid() && s.deps.Cluster.Holds(vip)
 	c.finish = func(sent int64) { s.finish(c, sent) }
 	status := s.conns.add(c, s.cfg.MaxConns, s.cfg.MaxConnsPerIP)
 	if status == "" {
@@ -91,9 +96,11 @@ func slotOf(a netip.Addr) netip.Prefix {
 
 // connSet knows all open connections.
 type connSet struct {
-	mu    sync.Mutex
-	all   map[*conn]struct{}
-	perIP map[netip.Prefix]int
+	mu      sync.Mutex
+	all     map[*conn]struct{}
+	perIP   map[netip.Prefix]int
+	leaving map[netip.Addr]*time.Time // see leave.go
+	none    chan struct{}             // see emptied
 }
 
 // add returns "" or the status to refuse the connection with.
@@ -108,6 +115,7 @@ func (s *connSet) add(c *conn, limit, perIP int) string {
 	}
 	s.all[c] = struct{}{}
 	s.perIP[c.slot]++
+	c.leaveAt.Store(s.ends(c.vip))
 	return ""
 }
 
@@ -121,6 +129,9 @@ func (s *connSet) remove(c *conn) {
 	if s.perIP[c.slot]--; s.perIP[c.slot] == 0 {
 		delete(s.perIP, c.slot)
 	}
+	if len(s.all) == 0 && s.none != nil {
+		close(s.none)
+	}
 }
 
 func (s *connSet) count() int {
@@ -129,15 +140,10 @@ func (s *connSet) count() int {
 	return len(s.all)
 }
 
-// closeAll closes the connections for which the condition holds.
-func (s *connSet) closeAll(which func(*conn) bool) {
+// closeAll closes the connections that are left.
+func (s *connSet) closeAll() {
 	s.mu.Lock()
-	var out []*conn
-	for c := range s.all {
-		if which(c) {
-			out = append(out, c)
-		}
-	}
+	out := slices.Collect(maps.Keys(s.all))
 	s.mu.Unlock()
 	for _, c := range out {
 		c.abort()

@@ -97,7 +97,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	// A client that sent nothing gets nothing, and without a lease nobody does.
-	if !c.heard.Load() || c.vip.IsValid() && !c.leased() {
+	if !c.heard || c.vip.IsValid() && !c.leased() {
 		c.abort()
 		return
 	}

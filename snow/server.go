@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,10 +72,12 @@ type Server struct {
 	stop    context.CancelFunc
 	refused atomic.Uint64
 	late    atomic.Uint64
+	part    time.Duration // farewell; tests have another
 
-	mu      sync.Mutex
-	closing bool
-	serving sync.WaitGroup
+	mu        sync.Mutex
+	closing   bool
+	listeners map[*listener]struct{} // that are being served
+	serving   sync.WaitGroup         // one for each
 }
 
 // New checks cfg and makes a server that listens nowhere yet.
@@ -81,7 +85,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log}
+	s := &Server{cfg: cfg, deps: deps, log: log, part: farewell, listeners: map[*listener]struct{}{}}
 	if cfg.AccessLog != "" {
 		var err error
 		if s.access, err = accesslog.Open(cfg.AccessLog, cfg.AccessFormat, log); err != nil {
@@ -90,6 +94,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.conns.all, s.conns.perIP = map[*conn]struct{}{}, map[netip.Prefix]int{}
+	s.conns.leaving = map[netip.Addr]*time.Time{}
 	s.reader = site.NewReader(deps.Content, cfg.CacheBytes, cfg.OpenFiles, cfg.StoreTimeout)
 	s.http = &fasthttp.Server{
 		Name:                         "rain",
@@ -105,7 +110,6 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
-		CloseOnShutdown:              true,
 	}
 	if deps.Queue != nil {
 		s.slots, s.flush = newSlots(cfg.MaxConns), make(chan chan struct{})
@@ -138,6 +142,7 @@ func (s *Server) ServeVIP(ln net.Listener, vip netip.Addr) error {
 	if !vip.IsValid() {
 		return errors.New("snow: ServeVIP needs the VIP's address")
 	}
+	s.Stay(vip)
 	return s.serve(ln, vip.Unmap())
 }
 
@@ -148,40 +153,58 @@ func (s *Server) serve(ln net.Listener, vip netip.Addr) error {
 		return errors.Join(fmt.Errorf("snow: serving %v: %w", ln.Addr(), ErrClosed), ln.Close())
 	}
 	s.serving.Add(1)
+	l := &listener{Listener: ln, server: s, vip: vip}
+	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
-	defer s.serving.Done()
-	if err := s.http.Serve(&listener{Listener: ln, server: s, vip: vip}); err != nil {
+	defer s.ended(l)
+	if err := s.http.Serve(l); err != nil {
 		return fmt.Errorf("snow: serving %v: %w", ln.Addr(), err)
 	}
 	return nil
 }
 
+func (s *Server) ended(l *listener) {
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	s.serving.Done()
+}
+
 // ErrClosed says that the server was shut down.
 var ErrClosed = errors.New("the web server is shut down")
 
-// preconnected is how long Shutdown waits for the first byte of connections
-// that have sent none: browsers open some in advance.
-const preconnected = time.Second
+// farewell is how long Shutdown waits for a request on connections that have
+// none: a client in the midst of its work sends one, and learns by the answer that
+// the connection ends; what is idle is closed.
+const farewell = time.Second
 
-// Shutdown closes the listeners, lets running requests finish until ctx ends,
-// then closes their connections. Nothing of the server runs when it returns.
+// Shutdown closes the listeners, answers what was accepted, lets running requests
+// finish until ctx ends, then closes their connections. Nothing of the server
+// runs when it returns.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	again := s.closing
 	s.closing = true
+	open := slices.Collect(maps.Keys(s.listeners))
 	s.mu.Unlock()
 	if again {
 		return nil
 	}
-	silent := time.AfterFunc(preconnected, func() {
-		s.conns.closeAll(func(c *conn) bool { return !c.heard.Load() })
-	})
-	defer silent.Stop()
+	s.conns.leave(all, time.Now().Add(s.part))
+	for _, ln := range open {
+		_ = ln.Close() // a VIP's may be closed already, by its owner
+	}
+	s.serving.Wait() // now all that was accepted is in conns
+	select {
+	case <-s.conns.emptied():
+	case <-ctx.Done():
+	}
+	// fasthttp closes idle connections without a look: there are none any more.
 	err := s.http.ShutdownWithContext(ctx)
 	s.stop()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("snow: %d connections were cut off: %w", s.conns.count(), ctx.Err())
-		s.conns.closeAll(func(*conn) bool { return true })
+		s.conns.closeAll()
 		// Their handlers end with their writes. fasthttp has no way to wait but this.
 		patience, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -189,9 +212,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			err = errors.Join(err, errors.New("snow: a handler does not end"))
 		}
 	} else if errors.Is(err, net.ErrClosed) {
-		err = nil // a listener was closed before, by its owner
+		err = nil // they were closed above
 	}
-	s.serving.Wait()
 	s.reader.Close()
 	if s.access != nil {
 		err = errors.Join(err, s.access.Close())

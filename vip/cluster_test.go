@@ -68,6 +68,7 @@ type fake struct {
 	noReady atomic.Bool
 	unfit   atomic.Bool
 	busy    atomic.Bool
+	slow    atomic.Bool // its server needs a while to end
 	changed func()
 }
 
@@ -286,6 +287,14 @@ func serveFake(_ context.Context, ln net.Listener, addr netip.Addr) error {
 	}
 	c.mu.Unlock()
 	_, err := ln.Accept()
+	if l.f.slow.Load() { // a connection is on its way from Accept to the server
+		time.Sleep(300 * time.Millisecond)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if e := l.f.rider.Table().Find(addr); e == nil || e.Owner != l.f.self {
+			c.t.Errorf("%s was given away before its server had ended: %+v", addr, e)
+		}
+	}
 	return err
 }
 

@@ -103,8 +103,9 @@ type Watcher interface {
 	Notify(changed func())
 }
 
-// Serve answers connections until ln is closed. ctx ends with the manager. An
-// accepted connection may outlive Serve.
+// Serve answers connections until ln is closed, then it returns at once: the
+// address is not given away before. ctx ends with the manager. An accepted
+// connection may outlive Serve.
 type Serve func(ctx context.Context, ln net.Listener, addr netip.Addr) error
 
 // Drivers that a configuration may name.

@@ -168,10 +168,20 @@ func (m *Manager) give(ctx context.Context, e *table.Entry, s *slot, to ring.Mem
 // cede stops acting, then proposes the op that says so. Until the ring says
 // that the op did not happen, this ownership is not acted on again: the op may
 // be committed at others long before its result is known here.
+//
+// The server has all that it accepted before another may hold the address: a
+// connection on its way from Accept to it would not count as accepted in time.
 func (m *Manager) cede(ctx context.Context, s *slot, op table.Op) {
+	served := s.served
 	m.release(s)
 	s.ceded = op.Ref
 	m.work(ctx, s, func(ctx context.Context) func() {
+		if served != nil {
+			select {
+			case <-served:
+			case <-ctx.Done():
+			}
+		}
 		err := m.propose(ctx, op)
 		return func() {
 			if err != nil && surelyNot(err) {

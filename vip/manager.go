@@ -49,8 +49,9 @@ type Manager struct {
 type slot struct {
 	addr   table.Address
 	ln     net.Listener
-	queues bool // ln was prepared and nobody accepts from it yet
-	busy   bool // a worker has this slot; the loop leaves it alone
+	queues bool          // ln was prepared and nobody accepts from it yet
+	served chan struct{} // closed when ln's server accepts no more; nil: it has none
+	busy   bool          // a worker has this slot; the loop leaves it alone
 	// stop ends the worker when the node may no longer act, or forNext: is no
 	// longer the successor. nil: what the worker does cannot be called back.
 	stop    context.CancelFunc
@@ -180,7 +181,7 @@ func (m *Manager) release(s *slot) {
 	}
 	_ = s.ln.Close()
 	m.driver.Release(s.addr.Addr())
-	s.ln, s.queues = nil, false
+	s.ln, s.queues, s.served = nil, false, nil
 }
 
 // propose sends an op. A refusal by the table is an error of its own kind.

@@ -86,6 +86,25 @@ func TestAloneDrainsToNobody(t *testing.T) {
 	})
 }
 
+// What a server has accepted it has counted as accepted before the address is
+// another's: it answers such connections, and no others.
+func TestServerEndsBeforeTheAddressGoes(t *testing.T) {
+	bubble(t, func(c *cluster, preparer bool) {
+		a, _ := c.join(1, preparer, false), c.join(2, preparer, false)
+		if err := a.m.SetPools(c.ctx, testPools(2)); err != nil {
+			c.t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		c.expect("balanced", ids{1: 1, 2: 1})
+		a.slow.Store(true)
+		if err := a.m.Drain(c.ctx); err != nil {
+			c.t.Fatal(err)
+		}
+		a.slow.Store(false)
+		c.expect("drained", ids{2: 2})
+	})
+}
+
 func TestRemovedPoolIsFreed(t *testing.T) {
 	bubble(t, func(c *cluster, preparer bool) {
 		a, b := c.join(1, preparer, false), c.join(2, preparer, false)

@@ -191,8 +191,11 @@ func (m *Manager) start(ctx context.Context, s *slot, e *table.Entry) {
 	s.gap = m.gap(e)
 	m.log.LogAttrs(ctx, slog.LevelInfo, "serving address", slog.String("vip", addr.String()),
 		slog.String("cause", e.Cause), slog.Duration("gap", s.gap))
+	served := make(chan struct{})
+	s.served = served
 	m.wg.Go(func() {
 		err := m.serve(ctx, ln, addr)
+		close(served)
 		m.after(func() {
 			if s.ln != ln {
 				return // released on purpose

@@ -8,8 +8,8 @@
 // holder are for a few milliseconds in one SO_REUSEPORT group. A holder's group
 // has a classic BPF program that gives every connection to socket 0, its own.
 // Prepare adds the successor's socket as number 1: it gets nothing. Steer swaps
-// the program for one that says 1, then waits until the old socket's queue is
-// empty. From Steer to the successor's first Accept new connections wait in the
+// the program for one that says 1, then waits until the handshakes of before have
+// ended and the old socket's queue is empty. From Steer to the successor's first Accept new connections wait in the
 // successor's kernel queue: there they are accepted by nobody, and not refused.
 //
 // All nodes must run as one user: the kernel lets nobody else into a group.

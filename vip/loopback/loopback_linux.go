@@ -14,6 +14,7 @@ import (
 
 	"rain/ring"
 	"rain/vip/guard"
+	"rain/vip/sockdiag"
 	"rain/vip/table"
 )
 
@@ -21,14 +22,16 @@ const (
 	backlog = 4096
 	// A bind may fail while the kernel takes a dead node's socket down.
 	bindRetry = time.Millisecond
-	// Steer gives up on a queue that does not empty: its server does not accept.
+	// Steer gives up on a queue that does not empty: its server does not accept,
+	// and on a handshake whose client does not end it.
 	// Looks count, too: on a busy machine server and looks are late together.
 	steerLimit = 250 * time.Millisecond
 	steerTries = 100
 	steerStep  = time.Millisecond
-	// How many looks in a row must find the queue empty: a handshake that chose
-	// the old socket before the swap needs microseconds to end in its queue.
-	steerLooks = 3
+	// How many looks in a row must find nothing, and how many look for handshakes
+	// that are new.
+	steerLooks     = 3
+	handshakeLooks = 2
 )
 
 // Driver holds addresses for one node.
@@ -37,6 +40,8 @@ type Driver struct {
 	log   *slog.Logger
 	lease *guard.Lease
 	wg    sync.WaitGroup // one for each guard: waits for its end
+
+	patience time.Duration // steerLimit; a test has more
 
 	leaseMu sync.RWMutex // Close against Renew: the page must not go while it is written
 
@@ -56,7 +61,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{cfg: cfg, log: log, lease: lease, held: map[netip.Addr]*listener{}}
+	d := &Driver{cfg: cfg, log: log, lease: lease, patience: steerLimit, held: map[netip.Addr]*listener{}}
 	if _, err := d.guarded(ctx); err != nil {
 		d.Close()
 		return nil, err
@@ -158,7 +163,8 @@ func (d *Driver) Promote(addr netip.Addr) {
 }
 
 // Steer sends all new connections to the successor's listener. It returns when
-// the own one has nothing left to accept; its server must go on accepting.
+// the own one has nothing left to accept and nothing can come any more; its server
+// must go on accepting.
 func (d *Driver) Steer(ctx context.Context, addr netip.Addr) error {
 	l := d.find(addr)
 	if l == nil {
@@ -167,16 +173,18 @@ func (d *Driver) Steer(ctx context.Context, addr netip.Addr) error {
 	if err := l.steer(1); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(steerLimit)
+	h := &handshakes{to: netip.AddrPortFrom(addr, d.cfg.Port)}
+	deadline := time.Now().Add(d.patience)
 	for looks, empty := 0, 0; empty < steerLooks; looks++ {
+		open := h.look() // before the queue: one that ended goes there
 		n, err := l.queued()
 		switch {
 		case err != nil:
 			return err
-		case n == 0:
+		case n == 0 && open == 0:
 			empty++
 		case looks >= steerTries && time.Now().After(deadline):
-			return fmt.Errorf("vip loopback: hand %s over: %d connections still wait after %s: its server does not accept them", addr, n, steerLimit)
+			return fmt.Errorf("vip loopback: hand %s over: after %s %d connections are not accepted by its server, and %d handshakes have not ended", addr, d.patience, n, open)
 		default:
 			empty = 0
 		}
@@ -186,7 +194,38 @@ func (d *Driver) Steer(ctx context.Context, addr netip.Addr) error {
 		case <-time.After(steerStep):
 		}
 	}
-	return nil
+	return h.err
+}
+
+// handshakes are those that may have chosen the old socket before the swap. The
+// client's last packet is missing, and that may take: a client that is not run just
+// then sends it late. Were the old socket shut before, the client would be reset.
+type handshakes struct {
+	to    netip.AddrPort
+	open  map[netip.AddrPort]bool
+	looks int
+	err   error // of the last look that failed; what it would have shown counts as ended
+}
+
+// look says how many are left. Those that are new at the first looks count: a SYN
+// that met the old program may still be on its way into the kernel's table. Later
+// ones are the successor's.
+func (h *handshakes) look() int {
+	if h.looks++; h.looks > handshakeLooks && len(h.open) == 0 {
+		return 0
+	}
+	socks, err := sockdiag.Connections(h.to, sockdiag.SynRecv)
+	if err != nil {
+		h.err = err
+	}
+	now := map[netip.AddrPort]bool{}
+	for _, s := range socks {
+		if h.looks <= handshakeLooks || h.open[s.Peer] {
+			now[s.Peer] = true
+		}
+	}
+	h.open = now
+	return len(now)
 }
 
 func (d *Driver) find(addr netip.Addr) *listener {

@@ -20,6 +20,7 @@ import (
 
 	"rain/ring"
 	"rain/vip/guard"
+	"rain/vip/sockdiag"
 	"rain/vip/table"
 )
 
@@ -376,5 +377,113 @@ func TestReleaseAndForeignListener(t *testing.T) {
 	}
 	if _, err := d.Acquire(t.Context(), table.Address{Prefix: netip.MustParsePrefix("10.0.0.1/24")}); err == nil {
 		t.Error("an address outside 127.0.0.0/8 was taken")
+	}
+}
+
+// A client whose last packet of the handshake comes late has chosen the old
+// holder's socket: the hand-over waits for it.
+func TestSteerWaitsForHandshakes(t *testing.T) {
+	from := testDriver(t)
+	from.patience = time.Minute
+	to, err := New(t.Context(), from.cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(to.Close)
+	from.Renew(boottime().Add(time.Hour))
+	to.Renew(boottime().Add(time.Hour))
+	old, err := from.Acquire(t.Context(), testAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(testAddr.Addr(), from.cfg.Port)
+	fd := halfOpen(t, at)
+	next, err := to.Prepare(t.Context(), testAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steered := make(chan error, 1)
+	go func() { steered <- from.Steer(t.Context(), testAddr.Addr()) }()
+	reached := make(chan struct{})
+	go func() {
+		if c, err := next.Accept(); err == nil {
+			c.Close()
+			close(reached)
+		}
+	}()
+	for new := false; !new; { // until new ones go to the successor
+		c, err := net.Dial("tcp", at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-reached:
+			new = true
+		case <-time.After(10 * time.Millisecond): // it was before the swap
+		}
+		c.Close()
+	}
+	go func() { // the server that goes on accepting
+		for {
+			c, err := old.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("x"))
+			c.Close()
+		}
+	}()
+	select {
+	case err := <-steered:
+		t.Fatalf("steered while a handshake was open: %v", err)
+	case <-time.After(200 * time.Millisecond): // its looks are a millisecond apart
+	}
+	// Now the client hears, at the SYN-ACK's or its own SYN's next try.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-steered; err != nil {
+		t.Error(err)
+	}
+	from.Release(testAddr.Addr())
+	f := os.NewFile(uintptr(fd), "client")
+	defer f.Close()
+	client, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.SetDeadline(time.Now().Add(10 * time.Second))
+	b := make([]byte, 1)
+	if _, err := client.Read(b); err != nil || b[0] != 'x' {
+		t.Errorf("the old holder's answer is %q, %v", b, err)
+	}
+}
+
+// halfOpen begins to connect and does not hear the answer.
+func halfOpen(t *testing.T, to netip.AddrPort) (fd int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deaf := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &deaf[0]}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}); err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		socks, err := sockdiag.Connections(to, sockdiag.SynRecv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(socks) == 1 {
+			return fd
+		}
+		if time.Now().After(end) {
+			t.Fatalf("handshakes %v, want one", socks)
+		}
 	}
 }

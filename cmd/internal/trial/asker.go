@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type asker struct {
 	mu     sync.Mutex
 	ok     int
 	failed []string
+	slow   []string // answered, but after slowRequest
 	worst  time.Duration
 	last   map[string]time.Time // answer of each address
 	gap    time.Duration        // longest between two answers of one address
@@ -60,14 +62,17 @@ func (a *asker) run(ctx context.Context) {
 
 func (a *asker) one(addr string) {
 	at := time.Now()
-	err := get(addr)
+	g, err := get(addr)
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.worst = max(a.worst, now.Sub(at))
 	if err != nil {
-		a.failed = append(a.failed, fmt.Sprintf("%.3f s: %s: %v", at.Sub(a.began).Seconds(), addr, err))
+		a.failed = append(a.failed, fmt.Sprintf("%.3f s: %s: %v (%s)", at.Sub(a.began).Seconds(), addr, err, g))
 		return
+	}
+	if took := now.Sub(at); took >= slowRequest && len(a.slow) < 10 {
+		a.slow = append(a.slow, fmt.Sprintf("%.3f s: %s: slow: %s", at.Sub(a.began).Seconds(), addr, g))
 	}
 	a.ok++
 	if before, seen := a.last[addr]; seen {
@@ -76,28 +81,54 @@ func (a *asker) one(addr string) {
 	a.last[addr] = now
 }
 
+// slowRequest is what no planned hand-over may cost: a SYN's second try comes
+// after a second.
+const slowRequest = 900 * time.Millisecond
+
+// phases tell where a request's time went: a dropped SYN is in the first.
+type phases struct {
+	from            net.Addr
+	connected, took time.Duration
+}
+
+func (p phases) String() string {
+	if p.from == nil {
+		return fmt.Sprintf("not connected after %.0f ms", ms(p.took))
+	}
+	return fmt.Sprintf("from %s, connected after %.0f ms, ended after %.0f ms", p.from, ms(p.connected), ms(p.took))
+}
+
 // get asks for the site's first page over a new connection.
-func get(addr string) error {
+func get(addr string) (p phases, err error) {
+	at := time.Now()
+	defer func() { p.took = time.Since(at) }()
 	conn, err := net.DialTimeout("tcp", addr, 3*time.Second)
 	if err != nil {
-		return err
+		return p, err
 	}
 	defer conn.Close()
+	p.from, p.connected = conn.LocalAddr(), time.Since(at)
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
+		return p, err
 	}
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+addr+"\r\nConnection: close\r\n\r\n"); err != nil {
-		return err
+		return p, err
 	}
 	b, err := io.ReadAll(conn)
 	if err != nil {
-		return err
+		return p, err
 	}
 	if !strings.HasPrefix(string(b), "HTTP/1.1 200 ") {
 		line, _, _ := strings.Cut(string(b), "\r\n")
-		return fmt.Errorf("answer %q", line)
+		return p, fmt.Errorf("answer %q", line)
 	}
-	return nil
+	return p, nil
+}
+
+// answers reports whether a get goes well.
+func answers(addr string) bool {
+	_, err := get(addr)
+	return err == nil
 }
 
 type askResult struct {
@@ -108,6 +139,7 @@ type askResult struct {
 	GapMS   float64  `json:"longest_gap_ms"`
 	Late    int      `json:"late"`
 	Errors  []string `json:"errors,omitempty"`
+	Slow    []string `json:"slow,omitempty"`
 }
 
 func (a *asker) result() askResult {
@@ -115,7 +147,7 @@ func (a *asker) result() askResult {
 	defer a.mu.Unlock()
 	return askResult{
 		OK: a.ok, Failed: len(a.failed), PerS: float64(a.ok+len(a.failed)) / time.Since(a.began).Seconds(),
-		WorstMS: ms(a.worst), GapMS: ms(a.gap), Late: a.late, Errors: a.failed[:min(len(a.failed), 10)],
+		WorstMS: ms(a.worst), GapMS: ms(a.gap), Late: a.late, Errors: a.failed[:min(len(a.failed), 10)], Slow: a.slow,
 	}
 }
 
@@ -124,13 +156,14 @@ func (r askResult) String() string {
 	if r.Late > 0 {
 		s += fmt.Sprintf(" (%d times this machine could not keep the pace)", r.Late)
 	}
-	for _, e := range r.Errors {
+	for _, e := range slices.Concat(r.Errors, r.Slow) {
 		s += "\n  " + e
 	}
 	return s
 }
 
-// asked runs f under load and tells how that went; a failed request is an error.
+// asked runs f under load and tells how that went; a failed request is an error,
+// and so is a slow one.
 func asked(ctx context.Context, o options, what string, addrs []string, f func() error) error {
 	rate := o.rate
 	a := &asker{addrs: addrs, rate: rate}
@@ -150,6 +183,9 @@ func asked(ctx context.Context, o options, what string, addrs []string, f func()
 	}{what, r, load()})
 	if err == nil && r.Failed > 0 {
 		err = fmt.Errorf("%s: %d requests failed", what, r.Failed)
+	}
+	if err == nil && len(r.Slow) > 0 {
+		err = fmt.Errorf("%s: requests took longer than %s", what, slowRequest)
 	}
 	return err
 }

@@ -152,7 +152,7 @@ func grow(ctx context.Context, o options) error {
 	port := strconv.Itoa(o.port)
 	vips := []string{"127.0.2.1:" + port, "127.0.2.2:" + port}
 	for range 100 {
-		if get(vips[0]) == nil && get(vips[1]) == nil {
+		if answers(vips[0]) && answers(vips[1]) {
 			break
 		}
 		sleep(ctx, 100*time.Millisecond)

@@ -47,7 +47,7 @@ func (m *Machine) callTimers() {
 	case m.holding || m.over():
 	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
 		m.callNext()
-	case c.active && m.now >= c.deadline && !c.waited && m.askWitness(m.force(), c.granted):
+	case c.active && m.now >= c.deadline && !c.waited && len(c.denied) == 0 && m.askWitness(m.force(), c.granted):
 		c.waited = true
 		c.deadline = m.now.Add(m.askEvery())
 	case c.active && m.now >= c.deadline:
@@ -225,7 +225,7 @@ func (m *Machine) tryQuorum() {
 // allAnswered reports whether nobody else can grant my call any more.
 func (m *Machine) allAnswered() bool {
 	for _, who := range membersOf(m.force()) {
-		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) && !slices.Contains(m.call.denied, who) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
 			return false
 		}
 	}

@@ -21,8 +21,20 @@ import (
 // let in one by one; on a busy machine some of it twice.
 const oneViewWithin = 10 * time.Second
 
-// orders tells the laboratory what to break without a program for each order.
+// orders tells the laboratory what to break without a program for each order, and
+// fails if it cannot.
 func (l *lab) orders() func(verb string, o engine.Order) {
+	tell := l.teller()
+	return func(verb string, o engine.Order) {
+		l.t.Helper()
+		if err := tell(verb, o); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// teller is orders with the error for the caller.
+func (l *lab) teller() func(verb string, o engine.Order) error {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -30,21 +42,21 @@ func (l *lab) orders() func(verb string, o engine.Order) {
 		},
 	}}
 	l.t.Cleanup(client.CloseIdleConnections)
-	return func(verb string, o engine.Order) {
-		l.t.Helper()
+	return func(verb string, o engine.Order) error {
 		b, err := json.Marshal(o)
 		if err != nil {
-			l.t.Fatal(err)
+			return err
 		}
 		resp, err := client.Post("http://lab/"+verb, "application/json", bytes.NewReader(b))
 		if err != nil {
-			l.t.Fatal(err)
+			return err
 		}
 		defer func() { _ = resp.Body.Close() }() // all of it is read
 		text, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			l.t.Fatalf("lab %s %+v: %s: %s, %v", verb, o, resp.Status, text, err)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("lab %s %+v: %s: %s", verb, o, resp.Status, text)
 		}
+		return err
 	}
 }
 

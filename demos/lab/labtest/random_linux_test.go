@@ -22,6 +22,7 @@ type breaker struct {
 	l      *lab
 	rng    *rand.Rand
 	order  func(string, engine.Order)
+	tell   func(string, engine.Order) error
 	counts map[string]int
 	undo   []func()
 	down   string // a node whose process is dead or frozen; at most one at a time
@@ -57,10 +58,8 @@ func (b *breaker) process(verb, undo string) string {
 	b.order(verb, engine.Order{Name: n})
 	b.undo = append(b.undo, func() {
 		b.down = ""
-		if verb == "stop" { // it hands over and ends in its time
-			b.l.until("end of "+n, 30*time.Second, func() bool { return len(below(b.l.t, b.l.dir+"/"+n+"/")) == 0 })
-		}
-		b.order(undo, engine.Order{Name: n})
+		// Who was told to stop hands over first, and ends in its time.
+		b.l.until(undo+" of "+n, 30*time.Second, func() bool { return b.tell(undo, engine.Order{Name: n}) == nil })
 	})
 	return n
 }
@@ -132,7 +131,7 @@ func TestNobodyActsTwice(t *testing.T) {
 	l := up(t, "../small.toml", withVIPs(vips))
 	r := l.judge(vips)
 	n := l.listen(r.vips)
-	b := &breaker{l: l, rng: rand.New(rand.NewPCG(*flagSeed, 77)), order: l.orders(), counts: map[string]int{}}
+	b := &breaker{l: l, rng: rand.New(rand.NewPCG(*flagSeed, 77)), order: l.orders(), tell: l.teller(), counts: map[string]int{}}
 	total, sets, worst, worstOf := 0, 0, time.Duration(0), ""
 	for total < *flagRandom {
 		var what []string
@@ -153,7 +152,7 @@ func TestNobodyActsTwice(t *testing.T) {
 		b.heal()
 		healed := time.Now()
 		text := strings.Join(what, ", ")
-		l.until("one view of all after "+text, oneViewWithin, func() bool { r.find(); return l.agree(l.nodes) })
+		l.until("one view of all after "+text, oneViewWithin, func() bool { return l.agree(l.nodes) })
 		if took := time.Since(healed); took > worst {
 			worst, worstOf = took, text
 		}

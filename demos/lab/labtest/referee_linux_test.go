@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,7 +52,6 @@ type refereed struct {
 	sock int           // a socket in the host's namespace
 	pid  int           // of the node whose page this is
 	page *atomic.Int64 // nil: not found yet
-	mem  []byte
 	has  map[netip.Addr]bool
 	over int64 // since when no lease runs, as far as was seen; 0: one does
 }
@@ -73,6 +73,7 @@ func (l *lab) judge(vips int) *referee {
 	}
 	r.find()
 	r.wg.Go(r.watch)
+	r.wg.Go(r.search)
 	l.t.Cleanup(func() { r.end() })
 	return r
 }
@@ -99,18 +100,40 @@ func (l *lab) inside(host string, f func() error) {
 	}
 }
 
-// find looks for the pages of nodes that have started since. Where one is started
-// right now it is found by the next call.
+// search looks for the pages of nodes that have started since, again and again.
+func (r *referee) search() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r.find()
+		select {
+		case <-r.stop:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// find takes the page of the process that runs a host's node now. What was mapped
+// before stays mapped: the test may be looking at it.
 func (r *referee) find() {
-	for _, h := range r.hosts {
-		for _, pid := range below(r.l.t, filepath.Join(r.l.dir, h.name, "node.toml")) {
-			if pid == h.pid {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return // the pattern is good
+	}
+	for _, path := range all {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		for _, h := range r.hosts {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			if err != nil || pid == h.pid || !strings.Contains(string(b), filepath.Join(r.l.dir, h.name, "node.toml")) {
 				continue
 			}
 			if mem, err := leasePage(pid); err == nil && mem != nil {
 				r.mu.Lock()
-				h.pid, h.mem = pid, mem // what was mapped before stays: the node may have left its address behind
-				h.page = (*atomic.Int64)(unsafe.Pointer(&mem[0]))
+				h.pid, h.page = pid, (*atomic.Int64)(unsafe.Pointer(&mem[0]))
 				r.mu.Unlock()
 			}
 		}

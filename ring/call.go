@@ -17,6 +17,8 @@ type call struct {
 	failed   []Member // the transport could not reach them
 	denied   []Member // they have a newer copy, and I do not wait for them any more
 	waited   bool     // its deadline was moved once, for the witness
+	first    []Member // asked first, see circle.go; empty: all were
+	widenAt  Instant  // the others are asked then
 	before   Epoch    // promised before this call, and to whom
 	beforeTo Member
 }
@@ -45,9 +47,11 @@ func (m *Machine) callTimers() {
 	c := &m.call
 	switch {
 	case m.holding || m.over():
+	case c.active && c.widenAt != 0 && m.now >= c.widenAt:
+		m.widen()
 	case c.active && c.graceAt != 0 && m.now >= c.graceAt:
 		m.callNext()
-	case c.active && m.now >= c.deadline && !c.waited && m.askWitness(m.force(), c.granted):
+	case c.active && m.now >= c.deadline && !c.waited && len(c.denied) == 0 && m.askWitness(m.force(), c.granted):
 		c.waited = true
 		c.deadline = m.now.Add(m.askEvery())
 	case c.active && m.now >= c.deadline:
@@ -55,7 +59,7 @@ func (m *Machine) callTimers() {
 		m.backOff()
 	case !c.active && m.now >= m.starvesAt():
 		m.trace(Trace{Kind: TraceStarve, Stamp: m.copyStamp, Num: int64(m.now.Sub(m.lastAt))})
-		m.startCall(true)
+		m.probe()
 	}
 }
 
@@ -80,7 +84,10 @@ func (m *Machine) backOff() {
 
 // startCall asks all members for leave to make a token. A probe asks without
 // promising or taking promises, so that a token that is merely slow lives on.
-func (m *Machine) startCall(probe bool) {
+func (m *Machine) startCall(probe bool) { m.startCallTo(probe, nil) }
+
+// startCallTo is startCall where some are asked first; none: all.
+func (m *Machine) startCallTo(probe bool, first []Member) {
 	epoch := m.nextEpoch()
 	if epoch.Generation() != m.copyStamp.Epoch.Generation() {
 		m.restart("epochs of this generation are used up")
@@ -94,8 +101,19 @@ func (m *Machine) startCall(probe bool) {
 	m.call.deadline = m.now.Add(m.t.SendTimeout + m.t.SendTimeout/4)
 	m.call.grants = []grant{{who: m.me, age: m.now.Sub(m.lastAt), at: m.now}}
 	m.trace(Trace{Kind: TraceCall, Epoch: epoch, Stamp: m.copyStamp, Text: probeText(probe)})
-	msg := m.newCall(epoch, probe)
-	for _, who := range membersOf(m.force()) {
+	if m.call.first = first; len(first) > 0 {
+		m.call.widenAt = m.now.Add(m.grace())
+		m.callTo(first)
+	} else {
+		m.callTo(membersOf(m.force()))
+	}
+	m.tryQuorum()
+}
+
+// callTo sends my call.
+func (m *Machine) callTo(members []Member) {
+	msg := m.newCall(m.call.epoch, m.call.probe)
+	for _, who := range members {
 		if who == m.me {
 			continue
 		}
@@ -106,7 +124,6 @@ func (m *Machine) startCall(probe bool) {
 			m.call.refs[m.ask(who, msg)] = who
 		}
 	}
-	m.tryQuorum()
 }
 
 func (m *Machine) nextEpoch() Epoch { return max(m.promised, m.copyStamp.Epoch, m.heardEpoch) + 1 }
@@ -156,7 +173,7 @@ func (m *Machine) onCall(from Member, c Call) {
 		deny("my copy is newer")
 		// If I starve too, I am the one to call.
 		if !m.holding && !m.call.active && m.now >= m.verdictBy() && m.now.Sub(m.lastAt) >= m.probeAfter() {
-			m.startCall(true)
+			m.probe()
 		}
 		return
 	case c.Copy == m.copyStamp && m.holding:
@@ -183,12 +200,14 @@ func (m *Machine) onGrant(from Member, g Grant) {
 		return
 	}
 	c.grants = append(c.grants, grant{who: from, age: g.Age, at: m.now, silent: g.Silent})
+	m.tryWiden()
 	m.tryQuorum()
 }
 
 func (m *Machine) callSendDone(ev SendDone) {
 	if who, ok := m.call.refs[ev.Ref]; ok && !ev.OK {
 		m.call.failed = append(m.call.failed, who)
+		m.tryWiden()
 		m.tryQuorum()
 	}
 }
@@ -218,14 +237,14 @@ func (m *Machine) tryQuorum() {
 	case c.probe:
 		c.graceAt = min(m.now.Add(m.t.SendTimeout), c.deadline)
 	default:
-		c.graceAt = m.now.Add(min(m.t.IdleRotation/2, maxGrace))
+		c.graceAt = m.now.Add(m.grace())
 	}
 }
 
 // allAnswered reports whether nobody else can grant my call any more.
 func (m *Machine) allAnswered() bool {
 	for _, who := range membersOf(m.force()) {
-		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) && !slices.Contains(m.call.denied, who) {
+		if !m.call.granted(who) && !slices.Contains(m.call.failed, who) {
 			return false
 		}
 	}
@@ -250,6 +269,8 @@ func (m *Machine) callNext() {
 // at once, so who lives answers at about the same time; every millisecond here is
 // taken from the rest of the others' leases.
 const maxGrace = 4 * time.Millisecond
+
+func (m *Machine) grace() time.Duration { return min(m.t.IdleRotation/2, maxGrace) }
 
 func (m *Machine) onDeny(from Member, d Deny) {
 	m.hear(d.Promised)

@@ -267,6 +267,7 @@ func (m *Machine) wake() Instant {
 		if m.call.active {
 			earliest(m.call.deadline)
 			earliest(m.call.graceAt)
+			earliest(m.call.widenAt)
 		}
 		if !m.isolated {
 			earliest(m.isolatedAt())

@@ -19,6 +19,8 @@ type Options struct {
 	// Aggressive is the kind of detection; else it is conservative.
 	Aggressive bool
 
+	OldWire uint64 // mask of nodes that send and get messages in the oldest version
+
 	MinLatency, MaxLatency time.Duration // of a datagram
 	Loss                   float64       // of each datagram, acknowledgements too
 	Late                   float64       // a message that arrives once only, perhaps after its verdict

@@ -24,6 +24,7 @@ type coldState struct {
 	failures   map[Member]int // sends that failed, in a row
 	ready      map[Member]bool
 	adopted    bool // granter: has the maker's snapshot
+	unfetched  int  // granter: how often it did not get that, in a row
 }
 
 // coldWait is how long a primary has to show itself before disks vote, and how
@@ -170,7 +171,7 @@ func (m *Machine) onColdCall(from Member, c ColdCall) {
 	free := m.state == seeking && !m.seek.adopted || m.state == cold && !m.cold.made && !m.cold.adopted
 	empty := d.Stamp.Epoch == 0
 	switch {
-	case !free,
+	case !free, m.now < m.seek.unfit,
 		empty && c.DiskEpoch == 0 && !slices.Contains(m.cfg.Founders, m.me.ID),
 		c.DiskEpoch != 0 && !mayVote(d.Stamp.Epoch, m.cold.promise, c.DiskEpoch):
 		return

@@ -31,8 +31,9 @@ type seekState struct {
 	fetchAt   Instant
 	adopted   bool // a snapshot is restored: only the token is missing
 	adoptedAt Instant
-	tainted   bool   // this incarnation voted in a cold start: it joins nobody
-	maxGen    uint32 // highest generation heard of
+	tainted   bool    // this incarnation voted in a cold start: it joins nobody
+	unfit     Instant // until then it votes in none: it could not get the maker's log
+	maxGen    uint32  // highest generation heard of
 }
 
 // seekEvery is how often all others are asked. The time grows with their number,
@@ -280,6 +281,7 @@ func (m *Machine) fetched(ev Fetched) {
 	m.seek.fetching = Member{}
 	h := ev.Header
 	if ev.Err || h.Stamp.Epoch < m.promised || h.Stamp.Epoch == 0 {
+		m.coldUnfetched()
 		return
 	}
 	if m.state == cold {

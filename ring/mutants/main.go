@@ -162,7 +162,7 @@ func named(out []byte) (inv, by string, err error) {
 	return fmt.Sprintf("%s %s", m[1], m[2]), by, nil
 }
 
-// copyRing copies the module files, the core and the simulator.
+// copyRing copies the module files, the core, what it imports, and the simulator.
 func copyRing(root, dir string) error {
 	for _, f := range []string{"go.mod", "go.sum"} {
 		if err := copyFile(filepath.Join(root, f), filepath.Join(dir, f)); err != nil {
@@ -179,7 +179,7 @@ func copyRing(root, dir string) error {
 		}
 		if d.IsDir() {
 			switch filepath.ToSlash(rel) {
-			case "ring", "ring/sim", "ring/sim/testdata":
+			case "ring", "ring/wire", "ring/sim", "ring/sim/testdata":
 				return os.MkdirAll(filepath.Join(dir, rel), 0o755)
 			}
 			return fs.SkipDir

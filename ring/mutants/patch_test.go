@@ -23,22 +23,13 @@ func TestPatchesApply(t *testing.T) {
 			t.Errorf("%s does not begin with a line that says what is broken", p)
 		}
 		dir := t.TempDir()
-		if err := os.MkdirAll(filepath.Join(dir, "ring"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		files, err := filepath.Glob("../*.go")
-		if err != nil {
+		if err := copyRing("../..", dir); err != nil {
 			t.Fatal(err)
 		}
 		if m := packageLine.FindSubmatch(diff); m != nil {
 			if err := copyPackage("../..", dir, string(m[1])); err != nil {
 				t.Errorf("%s: %v", p, err)
 				continue
-			}
-		}
-		for _, f := range files {
-			if err := copyFile(f, filepath.Join(dir, "ring", filepath.Base(f))); err != nil {
-				t.Fatal(err)
 			}
 		}
 		if err := apply(dir, string(diff)); err != nil {

@@ -15,6 +15,7 @@ type node struct {
 	clock    clock
 	disk     disk
 	hung     bool  // the disk syncs nothing
+	noFetch  bool  // no snapshot ever gets here
 	slow     int64 // the disk is slow until then
 	maxInc   ring.Incarnation
 	life     int  // counts starts
@@ -64,7 +65,7 @@ func (c *Cluster) start(n *node) {
 	n.force = n.force && n.seen.State != "member"
 	disk := n.disk
 	*n = node{
-		i: n.i, id: n.id, founders: n.founders, peers: n.peers, clock: n.clock, slow: n.slow, hung: n.hung, disk: disk,
+		i: n.i, id: n.id, founders: n.founders, peers: n.peers, clock: n.clock, slow: n.slow, hung: n.hung, noFetch: n.noFetch, disk: disk,
 		maxInc: n.maxInc, life: n.life, up: true, pauses: n.pauses + 1, tries: n.tries, force: n.force,
 		me:    ring.Member{ID: n.id, Inc: n.maxInc},
 		known: make([]ring.Incarnation, len(c.nodes)), props: map[uint64]*proposal{}, nextN: 1,
@@ -315,7 +316,7 @@ func (c *Cluster) takeSnapshot(n *node, ev event) {
 		return
 	}
 	var snap *snapshot
-	lost := c.faults && c.opt.FetchFail > 0 && c.rng.Float64() < c.opt.FetchFail
+	lost := n.noFetch || c.faults && c.opt.FetchFail > 0 && c.rng.Float64() < c.opt.FetchFail
 	j := c.index(ev.pkt.to.ID)
 	if j >= 0 && !lost && c.cut[n.i][j] <= c.now && c.cut[j][n.i] <= c.now {
 		g := c.nodes[j]

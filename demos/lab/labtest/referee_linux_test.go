@@ -105,7 +105,9 @@ func (r *referee) search() {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		r.mu.Lock()
 		r.find()
+		r.mu.Unlock()
 		select {
 		case <-r.stop:
 			return
@@ -114,7 +116,8 @@ func (r *referee) search() {
 	}
 }
 
-// find takes the page of the process that runs a host's node now. What was mapped
+// find takes the page of the process that runs a host's node now; with the lock, once
+// there is one. What was mapped
 // before stays mapped: the test may be looking at it.
 func (r *referee) find() {
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -132,9 +135,7 @@ func (r *referee) find() {
 				continue
 			}
 			if mem, err := leasePage(pid); err == nil && mem != nil {
-				r.mu.Lock()
-				h.pid, h.page = pid, (*atomic.Int64)(unsafe.Pointer(&mem[0]))
-				r.mu.Unlock()
+				h.pid, h.page, h.over = pid, (*atomic.Int64)(unsafe.Pointer(&mem[0])), 0
 			}
 		}
 	}
@@ -185,7 +186,9 @@ func (r *referee) watch() {
 		last = now
 		r.seen.looks++
 		for _, h := range r.hosts {
-			h.look(r.vips, now)
+			if h.look(r.vips, now); len(h.has) > 0 && unix.Kill(h.pid, 0) != nil {
+				r.find() // its next life has the address already
+			}
 		}
 		for _, v := range r.vips {
 			r.compare(v)

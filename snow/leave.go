@@ -19,10 +19,10 @@ import (
 const lastLook = 5 * time.Millisecond
 
 // Leave tells that a VIP is about to go elsewhere. Connections to it end: see
-// above; those on which no request begins are closed after within. New ones are
-// served as before, until the listener is closed.
+// above; those on which no request begins are closed after within, new ones that
+// long after they were accepted. The listener stays open.
 func (s *Server) Leave(vip netip.Addr, within time.Duration) {
-	s.conns.leave(vip.Unmap(), time.Now().Add(within))
+	s.conns.leave(vip.Unmap(), within)
 }
 
 // Stay undoes Leave for what is still open.
@@ -31,8 +31,9 @@ func (s *Server) Stay(vip netip.Addr) { s.conns.stay(vip.Unmap()) }
 // all stands for every address, in connSet.leaving.
 var all netip.Addr
 
-func (s *connSet) leave(vip netip.Addr, at time.Time) {
-	for _, c := range s.begin(vip, &at) {
+func (s *connSet) leave(vip netip.Addr, within time.Duration) {
+	at := time.Now().Add(within)
+	for _, c := range s.begin(vip, &within) {
 		c.leave(&at)
 	}
 }
@@ -43,21 +44,21 @@ func (s *connSet) stay(vip netip.Addr) {
 	}
 }
 
-// begin notes until when connections of vip may wait for a request, nil: as long
-// as they like, and returns those that there are.
-func (s *connSet) begin(vip netip.Addr, at *time.Time) (out []*conn) {
+// begin notes how long connections of vip may wait for a request, nil: as long as
+// they like, and returns those that there are.
+func (s *connSet) begin(vip netip.Addr, within *time.Duration) (out []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.leaving[all] != nil { // the node goes: it stays so
 		return nil
 	}
-	if at == nil {
+	if within == nil {
 		if s.leaving[vip] == nil {
 			return nil
 		}
 		delete(s.leaving, vip)
 	} else {
-		s.leaving[vip] = at
+		s.leaving[vip] = within
 	}
 	for c := range s.all {
 		if vip == all || c.vip == vip {
@@ -69,10 +70,15 @@ func (s *connSet) begin(vip netip.Addr, at *time.Time) (out []*conn) {
 
 // ends is when a new connection to vip ends if nothing comes; nil: not yet.
 func (s *connSet) ends(vip netip.Addr) *time.Time {
-	if at := s.leaving[all]; at != nil {
-		return at
+	within := s.leaving[all]
+	if within == nil {
+		within = s.leaving[vip]
 	}
-	return s.leaving[vip]
+	if within == nil {
+		return nil
+	}
+	at := time.Now().Add(*within)
+	return &at
 }
 
 // emptied is closed when no connection is open. Nobody may be adding any more.

@@ -99,8 +99,8 @@ type connSet struct {
 	mu      sync.Mutex
 	all     map[*conn]struct{}
 	perIP   map[netip.Prefix]int
-	leaving map[netip.Addr]*time.Time // see leave.go
-	none    chan struct{}             // see emptied
+	leaving map[netip.Addr]*time.Duration // see leave.go
+	none    chan struct{}                 // see emptied
 }
 
 // add returns "" or the status to refuse the connection with.

@@ -94,7 +94,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.conns.all, s.conns.perIP = map[*conn]struct{}{}, map[netip.Prefix]int{}
-	s.conns.leaving = map[netip.Addr]*time.Time{}
+	s.conns.leaving = map[netip.Addr]*time.Duration{}
 	s.reader = site.NewReader(deps.Content, cfg.CacheBytes, cfg.OpenFiles, cfg.StoreTimeout)
 	s.http = &fasthttp.Server{
 		Name:                         "rain",
@@ -190,7 +190,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if again {
 		return nil
 	}
-	s.conns.leave(all, time.Now().Add(s.part))
+	s.conns.leave(all, s.part)
 	for _, ln := range open {
 		_ = ln.Close() // a VIP's may be closed already, by its owner
 	}

@@ -18,12 +18,14 @@
 //     queues what nobody answers yet:
 //     owner: Prepare op; successor: listens beside it, Ready op; owner: steers new
 //     connections to the successor, accepts what is left in its own queue, shuts
-//     its socket, Give op; successor: accepts.
+//     its socket, Give op; successor: accepts. Whatever the owner has accepted by
+//     then its server answers.
 //     A successor that is not ready in Config.PrepareTimeout gets the address
 //     without this, if the owner must let go, or not at all.
 //   - Connections accepted before a hand-over stay with the old holder's server, if
-//     the driver can do that; else (ErrBusy) a move that only levels the load waits
-//     until there are none.
+//     the driver can do that. If not (Leaver) they are brought to their end before
+//     the address goes; a move that only levels the load waits for long ones
+//     (ErrBusy), others break them.
 //   - A node whose driver has lost its network (Watcher) gives all its addresses
 //     away at once, and counts as draining until the network is back.
 //   - Rebalancing is gentle: one address at a time in the whole cluster, and only
@@ -88,6 +90,16 @@ type Preparer interface {
 	Steer(ctx context.Context, addr netip.Addr) error
 }
 
+// Leaver is a Preparer that cannot leave open connections where they are: they
+// break when the address goes.
+type Leaver interface {
+	Preparer
+	// Leave, before Steer, has the connections end that idle, and the others after
+	// their answers; new ones are taken as before. ErrBusy says that a request ran
+	// all the while. Promote undoes it.
+	Leave(ctx context.Context, addr netip.Addr) error
+}
+
 // ErrBusy says that connections to an address still run which would be broken if
 // it were let go.
 var ErrBusy = errors.New("vip: connections still run")
@@ -135,8 +147,8 @@ type Config struct {
 	// Settle is how long a view must be stable before load is levelled. Default
 	// 2s. Lower levels sooner after a join, and moves more when nodes flap.
 	Settle time.Duration
-	// PrepareTimeout is how long a successor has to get ready. Default 300ms;
-	// several rotations. Lower refuses more connections on a loaded machine.
+	// PrepareTimeout is how long a successor has to get ready; one that dies is
+	// noticed sooner. Default 1s. Lower refuses more connections on a loaded machine.
 	PrepareTimeout time.Duration
 	// Tick is the longest time between two looks at lease and table. Default 1s:
 	// changes wake the manager, and it knows the times that matter.
@@ -149,7 +161,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Driver: DriverNone, Port: 8080, Lease: 100 * time.Millisecond,
-		Settle: 2 * time.Second, PrepareTimeout: 300 * time.Millisecond, Tick: time.Second,
+		Settle: 2 * time.Second, PrepareTimeout: time.Second, Tick: time.Second,
 		Name: ring.NodeID.String,
 	}
 }

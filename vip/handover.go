@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"rain/ring"
@@ -123,12 +124,7 @@ func (m *Manager) handOver(ctx context.Context, at *moment, e *table.Entry, s *s
 func (m *Manager) steer(ctx context.Context, e *table.Entry, s *slot, cause string, urgent bool) {
 	entry := *e
 	m.work(ctx, s, func(wctx context.Context) func() {
-		if !urgent {
-			var cancel context.CancelFunc
-			wctx, cancel = context.WithTimeout(wctx, gentle)
-			defer cancel()
-		}
-		err := m.prep.Steer(wctx, entry.Addr())
+		err := m.empty(wctx, entry.Addr(), urgent)
 		return func() {
 			now := m.rider.Table().Find(entry.Addr())
 			if now == nil || now.OwnIndex != entry.OwnIndex || now.NextIndex != entry.NextIndex {
@@ -149,6 +145,24 @@ func (m *Manager) steer(ctx context.Context, e *table.Entry, s *slot, cause stri
 			m.give(ctx, &entry, s, entry.Next, cause)
 		}
 	})
+}
+
+// empty has what the own machine has accepted come to its end, as far as the
+// driver must. A driver that breaks nothing is given its time: what waits at the
+// successor would be broken by giving up.
+func (m *Manager) empty(ctx context.Context, addr netip.Addr, urgent bool) error {
+	if m.leave == nil {
+		return m.prep.Steer(ctx, addr)
+	}
+	if err := m.leave.Leave(ctx, addr); err != nil && !(errors.Is(err, ErrBusy) && urgent) {
+		return err
+	}
+	if !urgent {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, gentle)
+		defer cancel()
+	}
+	return m.prep.Steer(ctx, addr)
 }
 
 // cancel ends a hand-over that came to nothing.

@@ -21,6 +21,7 @@ type Manager struct {
 	ring   Ring
 	driver Driver
 	prep   Preparer // the driver, if it is one; else nil
+	leave  Leaver   // the same
 	watch  Watcher  // the same
 	rider  *table.Rider
 	serve  Serve
@@ -76,6 +77,7 @@ func New(cfg Config, r Ring, d Driver, rider *table.Rider, serve Serve, log *slo
 		poke: make(chan struct{}, 1), slots: map[netip.Addr]*slot{},
 	}
 	m.prep, _ = d.(Preparer)
+	m.leave, _ = d.(Leaver)
 	if w, ok := d.(Watcher); ok {
 		m.watch = w
 		w.Notify(m.wake)

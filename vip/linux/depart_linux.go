@@ -12,22 +12,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
-
-	"rain/ring"
-	"rain/vip"
 )
 
 const (
 	// The successor is heard within a rotation or two. What it did not get by
 	// then tries again by itself.
 	departureLimit = 5 * time.Second
-	quietStep      = 2 * time.Millisecond
-	// Nothing said for this long, and nothing on its way: the connection idles
-	// between two requests.
-	idleAfter = 50 * time.Millisecond
 )
 
 // departure keeps connection attempts at an address that is handed over, and
@@ -270,6 +262,9 @@ func (d *Driver) stay(addr netip.Addr) {
 	p, l := d.leaving[addr], d.held[addr]
 	delete(d.leaving, addr)
 	d.mu.Unlock()
+	if d.cfg.Stay != nil {
+		d.cfg.Stay(addr)
+	}
 	if p == nil {
 		return
 	}
@@ -303,81 +298,3 @@ func (l *listener) deaf(on bool) error {
 	}
 	return nil
 }
-
-// quiet waits until no connection to the address has anything on its way.
-func (d *Driver) quiet(ctx context.Context, l *listener, to netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Quiet)
-	defer cancel()
-	for step, empty := quietStep, 0; ; step = min(2*step, 16*quietStep) {
-		busy, err := running(to)
-		switch {
-		case err != nil:
-			return err
-		case busy == 0:
-			empty++
-		default:
-			empty = 0
-		}
-		if empty >= 2 { // a handshake that passed the filter in time has ended by the second look
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("vip linux: hand %s over: %d of them: %w", l.addr, busy, vip.ErrBusy)
-		case <-time.After(step):
-		}
-	}
-}
-
-// TCP states of the kernel's tcp_states.h in which bytes may be on their way.
-const (
-	tcpEstablished = 1
-	tcpSynRecv     = 3
-	tcpFinWait1    = 4
-	tcpCloseWait   = 8
-	tcpLastAck     = 9
-	tcpClosing     = 11
-	tcpNewSynRecv  = 12
-)
-
-// running counts the connections to an address that are not idle.
-func running(to netip.AddrPort) (n int, err error) {
-	family := uint8(unix.AF_INET)
-	if to.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	socks, err := netlink.SocketDiagTCPInfo(family)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return 0, fmt.Errorf("vip linux: look at connections to %s: %w", to, err)
-	}
-	for _, s := range socks {
-		id := s.InetDiagMsg
-		if id == nil || id.ID.SourcePort != to.Port() {
-			continue
-		}
-		if a, ok := netip.AddrFromSlice(id.ID.Source); !ok || a.Unmap() != to.Addr() {
-			continue
-		}
-		switch id.State {
-		case tcpSynRecv, tcpNewSynRecv, tcpFinWait1, tcpClosing, tcpLastAck:
-			n++
-		case tcpEstablished, tcpCloseWait:
-			if t := s.TCPInfo; t == nil || id.RQueue > 0 || id.WQueue > 0 || !idle(t) {
-				n++
-			}
-		}
-	}
-	return n, nil
-}
-
-// idle tells a connection between two requests from one whose request is being
-// answered: the last word was the server's, a while ago.
-func idle(t *netlink.TCPInfo) bool {
-	after := uint32(idleAfter.Milliseconds())
-	return t.Unacked == 0 && t.Last_data_sent >= after && t.Last_data_recv >= t.Last_data_sent
-}
-
-var _ interface {
-	Steer(context.Context, netip.Addr) error
-	Renew(ring.Instant)
-} = (*Driver)(nil)

@@ -26,8 +26,9 @@
 // most ten times a second, and is reported.
 //
 // Planned hand-over: the successor listens beforehand (the address need not be
-// there for that). The old holder stops taking new connections without refusing
-// them, lets running requests come to their end for Config.Quiet, and then lets go.
+// there for that). The old holder's server brings its connections to their end, see
+// Config.Leave, while new ones are taken as before. Then it stops taking new ones
+// without refusing them, lets what runs end for Config.Quiet, and lets go.
 // What knocks meanwhile is kept, at most MaxKnocks of it, and sent to the successor
 // as soon as that announces itself. So no connection is refused and none waits for
 // its SYN's second try. Limit: what is not at its end by then (a long download) is
@@ -79,6 +80,12 @@ type Config struct {
 	// it breaks them. Default 1s; new connections wait for it, so it costs more
 	// latency the higher it is, and below the longest request it costs requests.
 	Quiet time.Duration
+	// Leave has the server of an address end its connections, as it goes: each
+	// answer says so, and where no request begins within that time the connection is
+	// closed. Stay undoes it. nil: connections that idle are open when the address
+	// goes, and their next request is reset.
+	Leave func(addr netip.Addr, within time.Duration)
+	Stay  func(addr netip.Addr)
 	// Exe and Args run a program that calls guard.Main. Empty: this program with
 	// guard.Argument.
 	Exe  string

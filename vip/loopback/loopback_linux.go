@@ -25,7 +25,7 @@ const (
 	// Steer gives up on a queue that does not empty: its server does not accept,
 	// and on a handshake whose client does not end it.
 	// Looks count, too: on a busy machine server and looks are late together.
-	steerLimit = 250 * time.Millisecond
+	steerLimit = time.Second
 	steerTries = 100
 	steerStep  = time.Millisecond
 	// How many looks in a row must find nothing, and how many look for handshakes

@@ -137,6 +137,12 @@ func (c webCluster) Holds(addr netip.Addr) bool {
 	return e != nil && e.Owner == c.n.self() && c.n.host.Now() >= e.FreeAt
 }
 
+// webLeaver is the web server as the VIP driver wants it; it is made later.
+type webLeaver struct{ n *node }
+
+func (w webLeaver) Leave(addr netip.Addr, within time.Duration) { w.n.web.Leave(addr, within) }
+func (w webLeaver) Stay(addr netip.Addr)                        { w.n.web.Stay(addr) }
+
 // isolated reports whether the lease has been out for longer than a late token
 // explains.
 func (n *node) isolated() bool {

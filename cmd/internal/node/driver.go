@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"rain/cmd/internal/cli"
 	"rain/vip"
@@ -11,8 +12,14 @@ import (
 	"rain/vip/loopback"
 )
 
+// leaver is the server whose connections must end when an address goes.
+type leaver interface {
+	Leave(addr netip.Addr, within time.Duration)
+	Stay(addr netip.Addr)
+}
+
 // newDriver makes the VIP driver that the file names.
-func newDriver(ctx context.Context, cfg vip.Config, log *slog.Logger) (vip.Driver, func(), error) {
+func newDriver(ctx context.Context, cfg vip.Config, web leaver, log *slog.Logger) (vip.Driver, func(), error) {
 	switch cfg.Driver {
 	case "none":
 		return vip.None{}, nil, nil
@@ -27,6 +34,7 @@ func newDriver(ctx context.Context, cfg vip.Config, log *slog.Logger) (vip.Drive
 		if err != nil {
 			return nil, nil, err
 		}
+		lc.Leave, lc.Stay = web.Leave, web.Stay
 		if _, err := linux.Check(lc); err != nil { // its warnings New logs
 			return nil, nil, cli.New(cli.BadInput, "bad_config", "", "vip.driver: %w", err)
 		}

@@ -240,7 +240,7 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 		}
 		cfg.Pools = append(cfg.Pools, pool)
 	}
-	driver, closer, err := newDriver(ctx, cfg, n.log.With("layer", "vip"))
+	driver, closer, err := newDriver(ctx, cfg, webLeaver{n}, n.log.With("layer", "vip"))
 	if err != nil {
 		return closer, err
 	}

@@ -190,12 +190,14 @@ func TestGuardFrozenToo(t *testing.T) {
 	}
 }
 
-// TestDrain: TERM hands over without a failed request.
+// TestDrain: TERM hands over without a failed request, over new connections and
+// over kept ones.
 func TestDrain(t *testing.T) {
 	c := start(t, false)
 	for range 3 {
 		from := c.Settled()
 		o := c.Observe()
+		keepers := c.Keep(8, 300*time.Millisecond)
 		var told, ended time.Time
 		w := c.Watch(3*time.Second, func() {
 			told = time.Now()
@@ -217,6 +219,11 @@ func TestDrain(t *testing.T) {
 			t.Logf("not judged: the address went on, because of %q", cause)
 		} else if len(failed) > 0 || w.OK == 0 {
 			t.Errorf("requests failed while the address was handed over: %v; %s", failed, w.Raw)
+		}
+		ok, closed, lost := keepers.Stop()
+		t.Logf("%d requests over kept connections, %d of which were closed in order", ok, closed)
+		if cause := st.VIPs[0].Cause; cause == "drain "+from.Name && (len(lost) > 0 || closed == 0) {
+			t.Errorf("%d kept connections were closed in order, and requests over them failed: %v", closed, lost)
 		}
 		if late, _, text := Two(o.Stop()); late > 0 {
 			t.Errorf("%d answers of two stations: %s", late, text)

@@ -46,7 +46,7 @@ func (p Ping) Append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	held := uint32(heldUnknown)
-	if us := p.Held.Microseconds(); us >= 0 && us < heldUnknown {
+	if us := p.Held.Microseconds(); p.Held >= 0 && us < heldUnknown { // -1 ns is 0 us
 		held = uint32(us)
 	}
 	return binary.BigEndian.AppendUint32(b, held)

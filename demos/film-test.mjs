@@ -31,6 +31,11 @@ const GONE_MS = 1000 // one that stands still for longer can promise nothing
 const LATE_MS = 100 // a machine that stands still for longer is too busy to judge a stand with film in hand
 const here = f => fileURLToPath(new URL(f, import.meta.url))
 const arg = (name, def) => { const i = process.argv.indexOf(name); return i < 0 ? def : process.argv[i + 1] }
+if (process.argv.includes('--help') || process.argv.includes('-h')) { // what is said at the top of this file
+  const lines = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n').slice(1)
+  console.log(lines.slice(0, lines.findIndex(l => !l.startsWith('//'))).map(l => l.replace(/^\/\/ ?/, '')).join('\n'))
+  process.exit(0)
+}
 const json = process.argv.includes('--json')
 const port = Number(arg('--port', 18790)), bin = arg('--bin', here('../bin')), only = arg('--only', '')
 const say = (...a) => console.error('film-test:', ...a)

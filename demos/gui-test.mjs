@@ -29,6 +29,11 @@ import { fileURLToPath } from 'node:url'
 const DRAWN_MS = 500, SWITCH_MS = 1000
 const here = f => fileURLToPath(new URL(f, import.meta.url))
 const arg = (name, def) => { const i = process.argv.indexOf(name); return i < 0 ? def : process.argv[i + 1] }
+if (process.argv.includes('--help') || process.argv.includes('-h')) { // what is said at the top of this file
+  const lines = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n').slice(1)
+  console.log(lines.slice(0, lines.findIndex(l => !l.startsWith('//'))).map(l => l.replace(/^\/\/ ?/, '')).join('\n'))
+  process.exit(0)
+}
 const json = process.argv.includes('--json')
 const port = Number(arg('--port', 24050)), bin = arg('--bin', here('../bin')), crashes = Number(arg('--crashes', 3))
 const cpuSeconds = Number(arg('--cpu', 10)), shots = arg('--shots', '')

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,7 +183,7 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	if token != "" {
-		f.Token = token
+		f.Token, f.TokenFrom = token, cmp.Or(a.g.TokenFile, "$RAIN_TOKEN")
 	}
 	if a.g.Timeout <= 0 {
 		return nil, usage("--timeout %v: must be above 0", a.g.Timeout)

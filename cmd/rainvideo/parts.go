@@ -87,6 +87,9 @@ func copyParts(ctx context.Context, from source, out io.Writer, v admin.Video, t
 		}
 		sum.Write(got.body)
 		if _, err := out.Write(got.body); err != nil {
+			if stopped := ctx.Err(); stopped != nil && errors.Is(err, stopped) {
+				break // check says so
+			}
 			return fmt.Errorf("rainvideo: write the film: %w", err)
 		}
 	}

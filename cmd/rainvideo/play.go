@@ -52,10 +52,15 @@ type outcome struct {
 	From    map[string]int `json:"parts_from"` // reads by node
 }
 
-// Run reads the film part by part and holds the whole to its hash.
-func (p *Play) Run(env *program.Env) (err error) {
+// Run plays until the end, or until a signal.
+func (p *Play) Run(env *program.Env) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return p.run(ctx, env)
+}
+
+// run reads the film part by part and holds the whole to its hash.
+func (p *Play) run(ctx context.Context, env *program.Env) (err error) {
 	c, err := p.client(env)
 	if err != nil {
 		return err
@@ -147,7 +152,8 @@ func check(ctx context.Context, sum hash.Hash, v admin.Video) error {
 func (p *Play) open(ctx context.Context, env *program.Env) (out io.Writer, finish func(well bool) error, err error) {
 	switch p.To {
 	case "-":
-		return env.Stdout, func(bool) error { return nil }, nil
+		out := newStoppable(ctx, env.Stdout)
+		return out, func(bool) error { return nil }, nil
 	case "":
 		return player(ctx, env)
 	}
@@ -216,9 +222,9 @@ func (p *Play) client(env *program.Env) (*client.Client, error) {
 		if err != nil {
 			return nil, &cli.Error{Exit: cli.BadInput, Code: "bad_token_file", Err: err}
 		}
-		f.Token = strings.TrimSpace(string(b))
+		f.Token, f.TokenFrom = strings.TrimSpace(string(b)), p.TokenFile
 	} else if t := strings.TrimSpace(env.Getenv("RAIN_TOKEN")); t != "" && p.Cluster == "" {
-		f.Token = t
+		f.Token, f.TokenFrom = t, "$RAIN_TOKEN"
 	}
 	return f.Client(), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -247,5 +249,40 @@ func TestPlayFails(t *testing.T) {
 		if e, ok := errors.AsType[*cli.Error](err); !ok || e.Exit != c.exit {
 			t.Errorf("%+v: %v, want exit code %d", c.p, err, c.exit)
 		}
+	}
+}
+
+// Nobody reads the pipe that the film is written to: TERM ends play all the same.
+func TestPlayStopsWhileStdoutIsFull(t *testing.T) {
+	n := newNodes(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	full := make(chan struct{})
+	var once sync.Once
+	n.then = func(int64) { once.Do(func() { close(full) }) }
+	p := Play{Film: "demo", To: "-", Admin: n.start(t), Quiet: true}
+	ended := make(chan error, 1)
+	go func() {
+		var said bytes.Buffer
+		ended <- p.run(ctx, &program.Env{Name: "rainvideo", Stdout: w, Stderr: &said, Getenv: func(string) string { return "" }})
+	}()
+	<-full                                             // the film is larger than any pipe
+	if _, err := r.Read(make([]byte, 1)); err != nil { // and the write has begun
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if e := cli.Classify(err); e == nil || e.Code != "stopped" {
+			t.Errorf("play ended with %v, want code stopped", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("play does not end")
 	}
 }

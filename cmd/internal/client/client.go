@@ -26,6 +26,9 @@ type Client struct {
 	Timeout time.Duration     // set before the first call
 	Control string            // the demo's control address, if there is one
 	nodes   map[string]string // admin URLs by node name, as far as the cluster file told
+	// TokenFrom is where the token is from, for the error that says it is wrong: a
+	// file, "$RAIN_TOKEN".
+	TokenFrom string
 
 	urls  []string
 	token string
@@ -62,7 +65,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // at is a client of one URL with the same settings.
 func (c *Client) at(u string) *Client {
-	return &Client{Timeout: c.Timeout, Control: c.Control, nodes: c.nodes, urls: []string{u}, token: c.token, http: c.http, ways: c.ways}
+	return &Client{Timeout: c.Timeout, Control: c.Control, TokenFrom: c.TokenFrom, nodes: c.nodes, urls: []string{u}, token: c.token, http: c.http, ways: c.ways}
 }
 
 // Error is an answer that is not a success, or none at all (Status 0).
@@ -222,7 +225,7 @@ func (c *Client) try(ctx context.Context, base string, r request) (a *answer, se
 	if res.StatusCode < 300 || res.StatusCode == 304 {
 		return &answer{Response: res, idle: id}, false, nil
 	}
-	e := readError(base, res)
+	e := c.readError(base, res)
 	_ = res.Body.Close() // the error is read
 	if res.StatusCode == 502 || res.StatusCode == 503 || res.StatusCode == 504 {
 		return nil, e.Code == "outcome_unknown" || e.Code == "timeout", e
@@ -247,7 +250,7 @@ func (c *Client) netError(base string, err error) error {
 	return fmt.Errorf("%s: %w", base, err)
 }
 
-func readError(base string, res *http.Response) *Error {
+func (c *Client) readError(base string, res *http.Response) *Error {
 	e := &Error{Status: res.StatusCode, URL: base}
 	var body struct {
 		Error admin.ErrorBody `json:"error"`
@@ -255,10 +258,25 @@ func readError(base string, res *http.Response) *Error {
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err == nil && json.Unmarshal(b, &body) == nil && body.Error.Code != "" {
 		e.ErrorBody = body.Error
+		if e.Status == http.StatusUnauthorized {
+			c.explain(e)
+		}
 		return e
 	}
 	e.Code, e.Text = "http_error", "HTTP status "+res.Status
 	return e
+}
+
+// explain says of a refused token where it is from: the node cannot know.
+func (c *Client) explain(e *Error) {
+	switch {
+	case c.token == "":
+		e.Text = "this node wants the admin token, and none was given"
+		e.Hint = "name the cluster's file with --cluster or RAIN_CLUSTER; or give what is in the node's [admin] token_file, by --token-file or RAIN_TOKEN"
+	case c.TokenFrom != "":
+		e.Text = "this node does not take the token from " + c.TokenFrom
+		e.Hint = "is that of the cluster that runs here now? A demo writes a new demo.json and a new token each time: name its file with --cluster; on a real box give the token of the node's [admin] token_file"
+	}
 }
 
 // probe asks a node for a sign of life, or whether it is ready for changes.
@@ -279,7 +297,7 @@ func (c *Client) probe(ctx context.Context, base string, ready bool) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != 200 {
-		return readError(base, res)
+		return c.readError(base, res)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 4096))
 	return err

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -386,5 +387,43 @@ func TestCancelled(t *testing.T) {
 	n := newNode(t, status("n1"))
 	if _, err := newClient(t, n.URL).Status(ctx); err == nil {
 		t.Error("a cancelled call succeeds")
+	}
+}
+
+// A token that is refused is named by where it is from: the node cannot know.
+func TestWrongTokenNamesItsFile(t *testing.T) {
+	n := newNode(t, status("n1"))
+	path := filepath.Join(t.TempDir(), "demo.json")
+	file := func(token string) *Client {
+		b := fmt.Sprintf(`{"admin":[%q],"token":%q}`, n.URL, token)
+		if err := os.WriteFile(path, []byte(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := ReadClusterFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Client()
+	}
+	for _, c := range []struct {
+		token string
+		says  []string
+	}{
+		{"of another demo", []string{n.URL, path, "demo.json", "--cluster"}},
+		{"", []string{n.URL, "none was given", "--cluster", "token_file"}},
+	} {
+		_, err := file(c.token).Status(t.Context())
+		var e *Error
+		if !errors.As(err, &e) || e.Status != 401 {
+			t.Fatalf("token %q: %v", c.token, err)
+		}
+		for _, want := range c.says {
+			if text := e.Error() + "; " + e.Hint; !strings.Contains(text, want) {
+				t.Errorf("token %q: %q does not say %q", c.token, text, want)
+			}
+		}
+	}
+	if _, err := file("tok").Status(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

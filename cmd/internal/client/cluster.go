@@ -14,6 +14,8 @@ type ClusterFile struct {
 	Token   string        `json:"token"`
 	Control string        `json:"control"`
 	Nodes   []ClusterNode `json:"nodes"`
+
+	TokenFrom string `json:"-"` // the file's path; who replaces the token says from where
 }
 
 // ClusterNode is one node of a demo or a laboratory.
@@ -33,6 +35,7 @@ func ReadClusterFile(path string) (ClusterFile, error) {
 	if err != nil {
 		return ClusterFile{}, fmt.Errorf("client: cluster file %s: %w", path, err)
 	}
+	f.TokenFrom = path
 	return f, nil
 }
 
@@ -66,7 +69,7 @@ func (f ClusterFile) URLs() []string {
 // Client makes a client of the cluster.
 func (f ClusterFile) Client() *Client {
 	c := New(f.URLs(), f.Token)
-	c.Control = f.Control
+	c.Control, c.TokenFrom = f.Control, f.TokenFrom
 	c.nodes = make(map[string]string)
 	for _, n := range f.Nodes {
 		c.nodes[n.Name] = n.Admin

@@ -27,13 +27,14 @@ type Config struct {
 	// Late is from which rotation on the token is late, at the least: where the
 	// shortest one is longer than two thirds of it, half as long again as that is.
 	Late time.Duration
-	// Least is what may be sent in any case, bytes a second. Default 1 MB.
+	// Least is what may be sent in any case, bytes a second. Default 4 MB: less would
+	// hurt nodes whose processors make the token late more than it helps.
 	Least float64
 }
 
 // DefaultConfig is for a ring with these times.
 func DefaultConfig(t ring.Timing) Config {
-	return Config{Late: max(2*t.IdleRotation, t.Lease/3), Least: 1e6}
+	return Config{Late: max(2*t.IdleRotation, t.Lease/3), Least: 4e6}
 }
 
 // Limit is one node's. It is not safe for concurrent use.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"rain/ring"
 )
@@ -38,6 +39,9 @@ type Config struct {
 	// RowVersion reads the wire version that a member speaks from its row; nil: all
 	// speak the newest. Who has no row yet gets the oldest.
 	RowVersion func(row []byte) int
+	// OnRotation, if not nil, is told how long the token took to come back, each time
+	// it is passed on. It is called within the turn and must not block.
+	OnRotation func(took time.Duration)
 	// Aggressive detection leaves out who does not answer one member.
 	Aggressive bool
 	Policy     ring.Policy

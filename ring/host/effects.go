@@ -65,7 +65,9 @@ func (n *Node) sendAll(list []ring.Envelope) {
 		}
 		buf := ring.AppendMessageAs(make([]byte, 0, 512), e.Msg, n.versionOf(e.To))
 		if t, ok := e.Msg.(*ring.Token); ok {
-			n.meter.passed(ref, t, len(buf))
+			if took := n.meter.passed(ref, t, len(buf)); took > 0 && n.cfg.OnRotation != nil {
+				n.cfg.OnRotation(took)
+			}
 			n.keepRows(t)
 		}
 		n.tr.Send(e.To, buf, ref)

@@ -39,13 +39,15 @@ type tokenSeen struct {
 
 func newMeter() *meter { return &meter{} }
 
-// passed notes that the token left.
-func (m *meter) passed(ref uint64, t *ring.Token, size int) {
+// passed notes that the token left, and returns how long ago it did before; 0: it is
+// the first time.
+func (m *meter) passed(ref uint64, t *ring.Token, size int) (took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := clock.Now()
 	if m.sentAt != 0 {
-		m.rotation.add(now.Sub(m.sentAt))
+		took = now.Sub(m.sentAt)
+		m.rotation.add(took)
 	}
 	m.ref, m.sentAt = ref, now
 	m.rotateAt[m.rotateN%len(m.rotateAt)] = now
@@ -53,6 +55,7 @@ func (m *meter) passed(ref uint64, t *ring.Token, size int) {
 	m.token = tokenSeen{t.Epoch, t.Seq}
 	m.rotations.Add(1)
 	m.tokenBytes.Add(uint64(size))
+	return took
 }
 
 // verdict notes that the token arrived.

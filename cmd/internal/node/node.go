@@ -44,6 +44,7 @@ type node struct {
 	tr       *transport.Transport
 	server   *bulk.Server
 	client   *bulk.Client
+	pacer    *bulk.Pacer
 	store    *store.Store
 	vips     *table.Rider
 	requests *queue.Rider
@@ -141,6 +142,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	if n.streams, err = newStreams(n); err != nil {
 		return nil, err
 	}
+	n.pacer = bulk.NewPacer(n.timing)
 	hc := host.Config{
 		ID: n.file.Node.ID, Name: n.file.Node.Name, Data: filepath.Join(n.file.Node.Data, "ring"),
 		Key: n.file.Cluster.Key, Founders: n.file.Cluster.Founders, Timing: n.timing, Aggressive: n.file.Cluster.Detection == "aggressive",
@@ -151,7 +153,7 @@ func (n *node) buildStoreAndRing(context.Context) (func(), error) {
 	for _, p := range n.peers() {
 		hc.Peers = append(hc.Peers, host.Peer{ID: p.ID, Name: p.Name, Links: p.Links})
 	}
-	hc.RowVersion = rowVersion
+	hc.RowVersion, hc.OnRotation = rowVersion, n.pacer.Rotation
 	if n.file.Cluster.Policy == "witness" {
 		hc.Policy, hc.Witness = ring.PolicyWitness, n.askWitness
 	}
@@ -188,7 +190,7 @@ func (n *node) buildTransport(context.Context) (func(), error) {
 func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	cfg := bulk.DefaultConfig()
 	cfg.Key, cfg.OldKeys = n.keyBytes()
-	cfg.ID, cfg.Door = n.file.Node.ID, n.answerDoor
+	cfg.ID, cfg.Door, cfg.Pacer = n.file.Node.ID, n.answerDoor, n.pacer
 	for _, l := range n.file.Links {
 		cfg.Listen = append(cfg.Listen, l.Listen)
 	}
@@ -210,6 +212,7 @@ func (n *node) buildBulk(ctx context.Context) (func(), error) {
 	n.client.SetLocal(cfg.Listen)
 	n.client.SetRoutes(n.bulkRoutes)
 	n.client.SetOnThin(n.thinWay)
+	n.client.SetPacer(n.pacer)
 	for _, p := range n.peers() {
 		n.setPeer(p.ID, p.Links)
 	}

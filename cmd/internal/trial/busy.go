@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,6 +31,11 @@ func busy(ctx context.Context, c *cluster, o options) error {
 	}
 	if err := c.makeBucket(ctx); err != nil {
 		return err
+	}
+	if o.detection != "" {
+		if out, err := exec.CommandContext(ctx, o.ctl, "--cluster", filepath.Join(c.dir, "demo.json"), "set", "detection", o.detection).CombinedOutput(); err != nil {
+			return fmt.Errorf("rainctl set detection: %w: %s", err, out)
+		}
 	}
 	sleep(ctx, 2*time.Second)
 	for _, l := range []struct {

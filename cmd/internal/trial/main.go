@@ -71,6 +71,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.ctl, "ctl", "bin/rainctl", "rainctl")
 	fs.Int64Var(&o.size, "size", 0, "of objects, MiB; 0: the trial's own size")
 	fs.BoolVar(&o.json, "json", false, "print results of the storage trials as JSON")
+	fs.StringVar(&o.detection, "detection", "", "busy: conservative or aggressive; without it the program's own")
 	fs.IntVar(&o.nodes, "nodes", 4, "how many nodes the cluster has; trials that kill want four")
 	fs.IntVar(&o.port, "port", 21080, "first of the ports to use")
 	fs.StringVar(&o.out, "out", os.TempDir(), "folder for what a trial keeps")
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string) error {
 type options struct {
 	preset, exe, ctl, out string
 	only                  string // gaps: this fault alone; busy: this load
-	old                   string
+	old, detection        string
 	n, kills, port, nodes int
 	seed                  uint64
 	size                  int64

@@ -6,7 +6,9 @@
 // frames go by the fewest living trunks, there are no loops, and a frame for an
 // address that no port has sent from goes to all ports. A cable or trunk has,
 // for each direction: a cut, loss, duplication, late frames that are overtaken,
-// delay, a rate with a bounded queue, and counts. A dead switch carries nothing.
+// delay, a rate with a bounded queue, and counts. What asks to go first (DSCP EF)
+// does not wait in its host's queue, as in Linux; in a switch's all stand in line.
+// A dead switch carries nothing.
 // A port may be deaf to another one: asymmetric failures need no broken cable.
 //
 // Names: a switch is s1, a host n1, its ports n1.0, n1.1; a cable is n1-s2 (or

@@ -241,7 +241,7 @@ func (n *Net) Send(now time.Duration, from int, frame []byte) []Delivery {
 		n.owner[src] = from
 	}
 	at, l := n.ports[from].at, &n.links[n.ports[from].link]
-	times, copies := l.ways[0].carry(now, len(frame), n.rng.Float64)
+	times, copies := l.ways[0].carry(now, len(frame), expedited(frame), n.rng.Float64)
 	if n.switches[at].dead {
 		return nil
 	}
@@ -284,7 +284,7 @@ func (n *Net) over(times []time.Duration, via, x, size int) (out []time.Duration
 		dir = 1
 	}
 	for _, t := range times {
-		at, c := l.ways[dir].carry(t, size, n.rng.Float64)
+		at, c := l.ways[dir].carry(t, size, false, n.rng.Float64)
 		out = append(out, at[:c]...)
 	}
 	return out
@@ -293,7 +293,7 @@ func (n *Net) over(times []time.Duration, via, x, size int) (out []time.Duration
 func (n *Net) deliver(times []time.Duration, p, size int) {
 	l := &n.links[n.ports[p].link]
 	for _, t := range times {
-		at, c := l.ways[1].carry(t, size, n.rng.Float64)
+		at, c := l.ways[1].carry(t, size, false, n.rng.Float64)
 		for _, x := range at[:c] {
 			n.out = append(n.out, Delivery{p, x})
 		}

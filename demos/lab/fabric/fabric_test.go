@@ -50,6 +50,34 @@ func got(d []Delivery) (ports []int) {
 	return ports
 }
 
+// What is still on its way to a cable does not hold up what is there before it.
+func TestNobodyWaitsForLater(t *testing.T) {
+	n := ring(t, 3)
+	for i := range 3 {
+		n.Send(0, i, frame(i, -1, 60))
+		cable := fmt.Sprintf("n%d-s%d", i+1, i+1)
+		if err := n.Change(cable, false, func(m *Impairment) { m.Rate = 1_000_000 }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last time.Duration
+	for range 50 { // they leave their host one after the other
+		for _, d := range n.Send(time.Second, 0, frame(0, 1, 1000)) {
+			last = d.At
+		}
+	}
+	if want := time.Second + 51*time.Millisecond; last != want {
+		t.Fatalf("the last of 50 frames came at %v, want %v", last, want)
+	}
+	d := n.Send(time.Second, 2, frame(2, 1, 500))
+	if len(d) != 1 || d[0].At != time.Second+1*time.Millisecond {
+		t.Fatalf("a frame of another host: %v; want it 1 ms later, before the first of the 50", d)
+	}
+	if d := n.Send(time.Second, 2, frame(2, 1, 1000)); len(d) != 1 || d[0].At <= last {
+		t.Fatalf("a frame for which there is no gap: %v, the last of the others at %v", d, last)
+	}
+}
+
 func TestFloodOnceThenUnicast(t *testing.T) {
 	n := ring(t, 5)
 	if p := got(n.Send(0, 0, frame(0, -1, 60))); !slices.Equal(p, []int{1, 2, 3, 4}) {
@@ -125,6 +153,21 @@ func TestRateDelayLossDouble(t *testing.T) {
 	if sent != 6 || last != 7*time.Millisecond {
 		t.Fatalf("%d frames passed, the last after %v", sent, last)
 	}
+	// What asks to go first does not wait, where it leaves its host.
+	n.Send(time.Second, 0, frame(0, 1, 1000))
+	for name, f := range map[string]func(b []byte){
+		"IPv4": func(b []byte) { b[12], b[13], b[15] = 8, 0, 46<<2 },
+		"IPv6": func(b []byte) { b[12], b[13], b[14], b[15] = 0x86, 0xdd, 0x6b, 0x80 },
+	} {
+		urgent := frame(0, 1, 1000)
+		f(urgent)
+		if d := n.Send(time.Second, 0, urgent); len(d) != 1 || d[0].At > time.Second+3*time.Millisecond {
+			t.Fatalf("%s: an urgent frame: %v", name, d)
+		}
+	}
+	if d := n.Send(time.Second, 0, frame(0, 1, 1000)); len(d) != 1 || d[0].At != time.Second+5*time.Millisecond {
+		t.Fatalf("a frame behind urgent ones: %v", d)
+	}
 	edit(func(i *Impairment) { *i = Impairment{MTU: 1280} })
 	for size, want := range map[int]int{1294: 1, 1295: 0} {
 		if d := n.Send(time.Second, 0, frame(0, 1, size)); len(d) != want {
@@ -141,7 +184,7 @@ func TestRateDelayLossDouble(t *testing.T) {
 	}
 	_, links := n.Status()
 	for _, l := range links {
-		if l.Name == "n1-s1" && (l.Sent[0].Frames+l.Sent[0].Dropped != 10_022 || l.Sent[1].Frames == 0) {
+		if l.Name == "n1-s1" && (l.Sent[0].Frames+l.Sent[0].Dropped != 10_026 || l.Sent[1].Frames == 0) {
 			t.Fatalf("counts: %+v", l)
 		}
 	}

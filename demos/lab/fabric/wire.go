@@ -1,6 +1,9 @@
 package fabric
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // Impairment is what one direction of a cable or trunk does to frames.
 type Impairment struct {
@@ -32,28 +35,41 @@ type way struct {
 	Impairment
 	Counts
 	sound Impairment    // as it should be
-	busy  time.Duration // until then the rate is used up
+	taken slots         // when the rate is used up
+	first time.Duration // until then by what goes before all else
 }
 
-// carry returns when a frame that enters at now comes out, once or twice.
-func (w *way) carry(now time.Duration, size int, chance func() float64) (at [2]time.Duration, n int) {
+// carry returns when a frame that enters at now comes out, once or twice. An urgent
+// one does not wait for others.
+func (w *way) carry(now time.Duration, size int, urgent bool, chance func() float64) (out [2]time.Duration, n int) {
 	hit := func(p float64) bool { return p > 0 && chance() < p }
 	if w.Cut || w.MTU > 0 && size > w.MTU+header || hit(w.Loss) {
 		w.Dropped++
-		return at, 0
+		return out, 0
 	}
 	if w.Rate > 0 {
 		queue := w.Queue
 		if queue == 0 {
 			queue = defaultQueue
 		}
-		start := max(now, w.busy)
+		takes := time.Duration(int64(size) * int64(time.Second) / w.Rate)
+		start, at := w.taken.gap(now, takes)
+		if urgent {
+			start = max(now, w.first)
+		}
 		if int64(start-now)*w.Rate/int64(time.Second) > queue {
 			w.Dropped++
-			return at, 0
+			return out, 0
 		}
-		w.busy = start + time.Duration(int64(size)*int64(time.Second)/w.Rate)
-		now = w.busy
+		if urgent { // who was there before gives way, and so all behind him
+			w.first = start + takes
+			start, at = w.taken.gap(max(start, now), takes)
+			w.taken.take(at, start, takes)
+			now = w.first
+		} else {
+			w.taken.take(at, start, takes)
+			now = start + takes
+		}
 	}
 	w.Frames++
 	w.Bytes += uint64(size)
@@ -61,9 +77,26 @@ func (w *way) carry(now time.Duration, size int, chance func() float64) (at [2]t
 	if hit(w.Late) {
 		now += w.LateBy
 	}
-	at[0], n = now, 1
+	out[0], n = now, 1
 	if hit(w.Double) {
-		at[1], n = now, 2
+		out[1], n = now, 2
 	}
-	return at, n
+	return out, n
+}
+
+// expedited reports whether a frame asks to go first (DSCP EF). A host's own queue
+// lets it, as Linux does by default; these switches do not look.
+func expedited(frame []byte) bool {
+	const ip4, ip6, ef = 0x0800, 0x86dd, 46 << 2
+	if len(frame) < header+2 {
+		return false
+	}
+	b := frame[header:]
+	switch binary.BigEndian.Uint16(frame[header-2:]) {
+	case ip4:
+		return b[1]&0xfc == ef
+	case ip6:
+		return (b[0]<<4|b[1]>>4)&0xfc == ef
+	}
+	return false
 }

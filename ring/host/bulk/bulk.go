@@ -97,6 +97,8 @@ type Config struct {
 	Door Door
 	// Gate, if not nil, cuts links on purpose.
 	Gate Gate
+	// Pacer, if not nil, holds back what is sent when the token is late.
+	Pacer *Pacer
 }
 
 // DefaultConfig is a Config but for Key, ID and Listen.

@@ -27,6 +27,14 @@ const (
 
 type token [tokenSize]byte
 
+func bundleConfig(p *Pacer) bundle.Config {
+	cfg := bundle.DefaultConfig()
+	if p != nil {
+		cfg.Pace = p.book
+	}
+	return cfg
+}
+
 // request is what a client wants of a connection.
 type request struct {
 	service string
@@ -81,7 +89,7 @@ type clientBundle struct {
 
 // bundle makes a bundle of its first connection.
 func (c *Client) bundle(first idleConn, way Route, to ring.NodeID, t token) idleConn {
-	b := &clientBundle{Stream: bundle.New(bundle.DefaultConfig(), first.Conn), c: c, to: to, token: t}
+	b := &clientBundle{Stream: bundle.New(bundleConfig(c.pacer), first.Conn), c: c, to: to, token: t}
 	b.run(first, way)
 	b.ran.Go(b.keep)
 	return idleConn{Conn: b, raw: closer(func() { b.Abort(net.ErrClosed) }), alive: b.Alive}

@@ -31,6 +31,7 @@ type Client struct {
 	local  []netip.AddrPort // this node's links, if known
 	routes func(ring.NodeID) []Route
 	onThin func(ring.NodeID, Route)
+	pacer  *Pacer
 
 	mu     sync.Mutex
 	closed bool
@@ -55,6 +56,10 @@ func NewClient(key []byte, id ring.NodeID) (*Client, error) {
 // SetGate makes the client obey cuts that were made on purpose. Call it before
 // the first Dial or Call.
 func (c *Client) SetGate(g Gate) { c.gate = g }
+
+// SetPacer has what the client sends held back when the token is late. Call it
+// before the first Dial or Call.
+func (c *Client) SetPacer(p *Pacer) { c.pacer = p }
 
 // SetPeer says where a node's links listen. Connections that exist stay; no
 // address at all forgets the node and closes its idle ones.
@@ -159,7 +164,7 @@ func (c *Client) connect(ctx context.Context, a Route, short bool, to ring.NodeI
 	}
 	raw = newGated(raw, c.gate, to, a.Remote)
 	below, proof := newRecords(raw), c.proof.Load()
-	sealed := &sealedConn{tls.Client(below, proof.id.client(to, proof.sessions)), below}
+	sealed := &sealedConn{Conn: tls.Client(below, proof.id.client(to, proof.sessions)), below: below}
 	if err := greet(ctx, sealed, ask); err != nil {
 		raw.Close()
 		var alert tls.AlertError
@@ -167,6 +172,9 @@ func (c *Client) connect(ctx context.Context, a Route, short bool, to ring.NodeI
 			return idleConn{}, true, fmt.Errorf("refused: %w", ErrNotProven)
 		}
 		return idleConn{}, true, err
+	}
+	if !ask.bundled && !ask.join {
+		below.pacer = c.pacer
 	}
 	return idleConn{Conn: sealed, raw: raw, alive: func() bool { return alive(raw) }}, true, nil
 }

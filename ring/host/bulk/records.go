@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"time"
 )
 
 const (
@@ -20,7 +21,8 @@ const (
 // Writes go straight out, but while corked they are gathered.
 type records struct {
 	net.Conn
-	in *bufio.Reader
+	in    *bufio.Reader
+	pacer *Pacer // of what is gathered, the rest is too little to matter; nil: a bundle paces its pieces itself
 
 	mu     sync.Mutex
 	corked bool
@@ -53,6 +55,7 @@ func (r *records) Write(p []byte) (int, error) {
 // flush sends what was gathered; the lock is held.
 func (r *records) flush() {
 	if len(r.out) > 0 && r.err == nil {
+		time.Sleep(r.pacer.book(len(r.out))) // not long: pace.MaxWait
 		_, r.err = r.Conn.Write(r.out)
 	}
 	r.out = r.out[:0]

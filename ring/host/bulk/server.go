@@ -191,6 +191,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn) {
 	case g.stream != nil:
 		s.serveBundle(ctx, g, raw)
 	default:
+		g.conn.below.pacer = s.cfg.Pacer
 		g.handler(ctx, g.peer, g.conn)
 		g.conn.Close()
 	}
@@ -236,7 +237,7 @@ func (s *Server) greet(ctx context.Context, raw net.Conn) (g guest, err error) {
 		return g, err
 	}
 	below, proof := newRecords(raw), s.proof.Load()
-	g.conn = &sealedConn{tls.Server(below, proof.server), below}
+	g.conn = &sealedConn{Conn: tls.Server(below, proof.server), below: below}
 	req, err := s.prove(ctx, g.conn, proof.id, &g.peer)
 	if errors.Is(err, errStranger) {
 		return g, err
@@ -283,7 +284,7 @@ func (s *Server) admit(g *guest, req request) byte {
 	}
 	if req.bundled {
 		rand.Read(g.token[:]) // never fails
-		g.stream = bundle.New(bundle.DefaultConfig(), g.conn)
+		g.stream = bundle.New(bundleConfig(s.cfg.Pacer), g.conn)
 		s.bundles[g.token] = joinable{g.peer, g.stream}
 	}
 	return replyGo

@@ -28,29 +28,26 @@ func (p *Pump) awaitWork(ctx context.Context) bool {
 
 func load(used, took time.Duration) float64 { return float64(used) / float64(max(took, 1)) }
 
-// gauge finds out when the node is idle again.
+// gauge finds out when the node is idle again: on average, for a burst now and then,
+// such as a collection of garbage, must not keep it busy for good.
 type gauge struct {
-	cfg    Config
-	busyAt time.Time // last time
-	at     time.Time
-	used   time.Duration
+	cfg  Config
+	at   time.Time
+	used time.Duration
 }
 
 func (p *Pump) newGauge() *gauge {
-	now := time.Now()
-	return &gauge{cfg: p.cfg, busyAt: now, at: now, used: cpu()}
+	return &gauge{cfg: p.cfg, at: time.Now(), used: cpu()}
 }
 
 func (g *gauge) idle() bool {
 	now := time.Now()
 	took := now.Sub(g.at)
-	if took < g.cfg.Look {
+	if took < g.cfg.Quiet {
 		return false
 	}
 	c := cpu()
-	if load(c-g.used, took) >= g.cfg.Load/2 {
-		g.busyAt = now
-	}
+	quiet := load(c-g.used, took) < g.cfg.Load/2
 	g.at, g.used = now, c
-	return now.Sub(g.busyAt) >= g.cfg.Quiet
+	return quiet
 }

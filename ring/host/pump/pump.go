@@ -40,7 +40,7 @@ type Config struct {
 	Look  time.Duration // how often to look
 	Load  float64       // it is busy from this load of the process on, 1 being a core
 	Late  time.Duration // or when a goroutine is woken so late
-	Quiet time.Duration // and no longer after so long below half the load
+	Quiet time.Duration // and no longer after so long with less than half the load on average
 	// OnChange, if not nil, is called by Run when the pump has begun to take
 	// over, and when it has given all back.
 	OnChange func(busy bool)

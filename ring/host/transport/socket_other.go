@@ -2,15 +2,12 @@
 
 package transport
 
-import (
-	"net"
-	"net/netip"
-)
+import "net/netip"
 
 // writer sends; on these systems a UDP socket takes what it is given.
-type writer struct{ conn *net.UDPConn }
+type writer struct{ conn *endpoint }
 
-func newWriter(conn *net.UDPConn, _ bool) (*writer, error) { return &writer{conn}, nil }
+func newWriter(conn *endpoint, _ bool) (*writer, error) { return &writer{conn}, nil }
 
 func (w *writer) send(b []byte, to netip.AddrPort) error {
 	_, err := w.conn.WriteToUDPAddrPort(b, to)

@@ -187,6 +187,39 @@ func TestTwoLegsAddUp(t *testing.T) {
 	}
 }
 
+// The pace is asked once for each piece that goes out, and its waits are kept.
+func TestPace(t *testing.T) {
+	x, y := newCable(t, 0), newCable(t, 0)
+	cfg := DefaultConfig()
+	var mu sync.Mutex
+	asked, waits := 0, time.Duration(0)
+	cfg.Pace = func(n int) time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		asked += n
+		waits += time.Millisecond
+		return time.Millisecond
+	}
+	a, b := New(cfg, x.ends[0]), New(DefaultConfig(), x.ends[1])
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, c := range []*cable{x, y} {
+		wg.Go(func() { _ = a.Carry(c.ends[0], c.ends[0]) })
+		wg.Go(func() { _ = b.Carry(c.ends[1], c.ends[1]) })
+	}
+	const size = 4 << 20
+	took := send(t, a, b, noise(size))
+	b.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	if asked < size {
+		t.Errorf("asked for %d of %d bytes", asked, size)
+	}
+	if least := waits / 2 / 2; took < least { // two legs wait at once, and each may hold a time for a piece it did not get
+		t.Errorf("%v in all, though the pieces had to wait for %v", took, waits)
+	}
+}
+
 // A link that dies without a word costs time, but no byte.
 func TestLegDiesMidway(t *testing.T) {
 	for name, kill := range map[string]func(*cable){

@@ -39,6 +39,8 @@ type leg struct {
 	least   time.Duration
 	moved   time.Time // when something was last acknowledged, or first sent
 	finSent bool
+	booked  bool      // the next piece has its time:
+	goAt    time.Time // not before
 
 	came    uint64 // bytes of pieces
 	unacked uint64
@@ -260,7 +262,22 @@ func (s *Stream) toSend(l *leg) bool {
 
 // free reports whether a leg should take the next piece.
 func (s *Stream) free(l *leg) bool {
-	return len(s.queue) > 0 && l.sent-l.acked < l.limit && !l.stuck
+	return len(s.queue) > 0 && l.sent-l.acked < l.limit && !l.stuck && s.itsTime(l)
+}
+
+// itsTime asks the pace once for each piece. A leg that waits still acknowledges.
+func (s *Stream) itsTime(l *leg) bool {
+	if s.cfg.Pace == nil {
+		return true
+	}
+	if !l.booked {
+		l.booked, l.goAt = true, time.Time{}
+		if wait := s.cfg.Pace(len(s.queue[0].data)); wait > 0 {
+			l.goAt = time.Now().Add(wait)
+			time.AfterFunc(wait, s.wake) // for nobody, if the stream has ended
+		}
+	}
+	return l.goAt.IsZero() || !time.Now().Before(l.goAt)
 }
 
 // frames writes what a leg has to say now.
@@ -274,6 +291,7 @@ func (s *Stream) frames(l *leg, buf []byte) []byte {
 	if data {
 		p := s.queue[0]
 		s.queue = s.queue[1:]
+		l.booked = false
 		if !p.done && p.end() > s.there {
 			buf = s.send(l, p, buf)
 		}

@@ -29,6 +29,9 @@ type Config struct {
 	// Patience is the least time without an acknowledgement after which a leg's
 	// pieces go over others as well. Default 150ms; less sends more twice.
 	Patience time.Duration
+	// Pace, if not nil, is asked before each piece of so many bytes goes out, and
+	// returns how long it must wait. It must not block.
+	Pace func(n int) time.Duration
 	// More is after how many bytes, both ways together, Want tells that another
 	// leg is worth its while. Default 128 KiB.
 	More uint64

@@ -113,8 +113,10 @@ func (m *Machine) tryCold() {
 		if empty && v.seek.DiskEpoch != 0 {
 			return // never beside a disk that is not empty
 		}
-		if (better || same && v.who.ID < m.me.ID) && waited < 4*m.patience() {
-			return // it will call
+		// It will call. If it does not for long, I do; but one with a better disk would
+		// deny, so then long enough for all others to have tried.
+		if same && v.who.ID < m.me.ID && waited < 4*m.patience() || better && waited < 8*m.patience() {
+			return
 		}
 	}
 	all := empty && !slices.ContainsFunc(m.cfg.Founders, func(id NodeID) bool { return !here[id] })

@@ -58,6 +58,7 @@ func (b *box) Members() (ids []ring.NodeID) {
 
 func (b *box) Self() ring.NodeID      { return b.id }
 func (b *box) Storage() []ring.NodeID { return b.Members() }
+func (b *box) Known() []ring.NodeID   { return b.Members() }
 func (b *box) Ready() error           { return nil }
 
 func (b *box) Handle(service string, h func(context.Context, ring.NodeID, net.Conn)) {

@@ -129,11 +129,13 @@ func trySim(dir string, diff []byte, seeds int) (inv, by string, err error) {
 	}
 	// Directed tests first: they are quick, and say what they are about. Golden
 	// traces are left out: they show a change, not a fault.
-	out, err := test("", "go", "test", "-count=1", "-skip", "Golden", "rain/ring")
+	out, err := test("", "go", "test", "-count=1", "-failfast", "-skip", "Golden", "rain/ring")
 	if err != nil && broken.Match(out) {
 		return named(out)
 	}
-	out, err = test("", bin, "-test.timeout", "1m", "-test.skip", "TestRandom|TestGolden|TestDeterministic")
+	// A minute is enough for all of them on an idle machine. What does not end there
+	// does not end in five on a busy one.
+	out, err = test("", bin, "-test.timeout", "5m", "-test.failfast", "-test.skip", "TestRandom|TestGolden|TestDeterministic")
 	if only := onlyLine.FindSubmatch(diff); only != nil {
 		// The directed tests check all; only random runs can be narrowed.
 		out, err = test("ONLY="+string(only[1]), bin, "-test.timeout", "8m", "-test.run", "TestRandom")

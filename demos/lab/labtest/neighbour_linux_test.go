@@ -102,19 +102,6 @@ func (n *neighbour) read() {
 	}
 }
 
-// table is who answered last for each address, if that was a moment ago.
-func (n *neighbour) table() map[netip.Addr]string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	out := map[netip.Addr]string{}
-	for v, all := range n.answers {
-		if k := len(all); time.Since(all[k-1].At) < 100*time.Millisecond {
-			out[v] = all[k-1].MAC
-		}
-	}
-	return out
-}
-
 func (n *neighbour) end() {
 	select {
 	case <-n.stop:

@@ -41,6 +41,7 @@ type cluster struct {
 	lease  time.Duration
 	driver Driver // of who joins next
 	serve  Serve
+	leaver func(*fake) Driver // nil: they are none
 }
 
 func newCluster(t *testing.T, ctx context.Context, seed uint64) *cluster {
@@ -91,6 +92,9 @@ func (c *cluster) join(id ring.NodeID, preparer bool, none bool) *fake {
 	var d Driver = plainDriver{f}
 	if preparer {
 		d = f
+	}
+	if c.leaver != nil {
+		d = c.leaver(f)
 	}
 	if none {
 		d = None{}
@@ -336,6 +340,26 @@ func (f *fake) Release(a netip.Addr) {
 	if l != nil {
 		l.Close()
 	}
+}
+
+// leaverDriver is a driver whose connections break with the address.
+type leaverDriver struct {
+	*fake
+	left, steered *atomic.Int64
+}
+
+func (l leaverDriver) Leave(context.Context, netip.Addr) error {
+	l.left.Add(1)
+	time.Sleep(100 * time.Millisecond)
+	if l.busy.Load() {
+		return ErrBusy
+	}
+	return nil
+}
+
+func (l leaverDriver) Steer(ctx context.Context, a netip.Addr) error {
+	l.steered.Add(1)
+	return l.fake.Steer(ctx, a)
 }
 
 // plainDriver hides that fake is a Preparer.

@@ -3,7 +3,9 @@ package vip
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rain/ring"
@@ -102,6 +104,45 @@ func TestServerEndsBeforeTheAddressGoes(t *testing.T) {
 		}
 		a.slow.Store(false)
 		c.expect("drained", ids{2: 2})
+	})
+}
+
+// A driver that breaks connections is told to leave first. A move that only levels
+// the load then goes no further while a long request runs; others do.
+func TestLeaveBeforeSteer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := newCluster(t, ctx, 1)
+		var left, steered atomic.Int64
+		c.leaver = func(f *fake) Driver { return leaverDriver{f, &left, &steered} }
+		a := c.join(1, true, false)
+		if err := a.m.SetPools(ctx, testPools(2)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		a.busy.Store(true)
+		c.join(2, true, false)
+		time.Sleep(10 * time.Second)
+		c.expect("long requests run", ids{1: 2})
+		if l, s := left.Load(), steered.Load(); l != 1 || s != 0 {
+			t.Errorf("%d times told to leave, %d times steered, want 1 and 0: a try costs no new connection anything", l, s)
+		}
+		a.busy.Store(false)
+		time.Sleep(busyPause)
+		c.expect("they have ended", ids{1: 1, 2: 1})
+		a.busy.Store(true)
+		if err := a.m.Drain(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.expect("drained all the same", ids{2: 2})
+		if l, s := left.Load(), steered.Load(); l != 3 || s != 2 {
+			t.Errorf("%d times told to leave, %d times steered, want 3 and 2", l, s)
+		}
+		cancel()
+		for _, m := range c.members {
+			<-m.done
+		}
+		c.wg.Wait()
 	})
 }
 

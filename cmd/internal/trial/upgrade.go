@@ -33,6 +33,11 @@ func upgrade(ctx context.Context, o options) error {
 		return err
 	}
 	defer c.stop()
+	st, err := c.status(ctx, c.file.Nodes[0])
+	if err != nil {
+		return err
+	}
+	old := st.Ring.MaxVersion
 	err = asked(ctx, o, "upgrade of 4 nodes, one by one", c.file.VIPs, func() error {
 		if err := install(next, o.exe); err != nil { // running nodes keep the old file
 			return err
@@ -48,7 +53,7 @@ func upgrade(ctx context.Context, o options) error {
 				if err := c.whole(ctx); err != nil {
 					return err
 				}
-				if err := c.versions(ctx, i+1); err != nil {
+				if err := c.versions(ctx, i+1, old); err != nil {
 					return err
 				}
 			}
@@ -59,11 +64,12 @@ func upgrade(ctx context.Context, o options) error {
 	return err
 }
 
-// versions looks at what the first node says of the ring after so many upgrades.
-func (c *cluster) versions(ctx context.Context, upgraded int) error {
+// versions looks at what the first node says of the ring after so many upgrades
+// from a program that speaks old at most: until the last one that is what all speak.
+func (c *cluster) versions(ctx context.Context, upgraded, old int) error {
 	for range 50 {
 		st, err := c.status(ctx, c.file.Nodes[0])
-		if err == nil && (st.Ring.Version < st.Ring.MaxVersion) == (upgraded < len(c.file.Nodes)) {
+		if err == nil && (st.Ring.Version < st.Ring.MaxVersion) == (upgraded < len(c.file.Nodes) && old < st.Ring.MaxVersion) {
 			return nil
 		}
 		if !sleep(ctx, 100*time.Millisecond) {

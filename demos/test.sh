@@ -22,7 +22,7 @@ run sim $GO test -timeout 15m -count=1 -v ./ring/sim
 # Hosts, switches and cables of its own: as root, and where no other work takes
 # the processors: these tests hold the ring to its view while cables break.
 if [ "${LAB:-}" = 1 ]; then
-	run lab $GO test -timeout 10m -count=1 -v ./demos/lab/labtest
+	run lab $GO test -timeout 15m -count=1 -v ./demos/lab/labtest
 else
 	echo "skipped lab: hosts in network namespaces want root and an idle machine; LAB=1 runs them" | tee "$out/lab.log"
 fi

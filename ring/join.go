@@ -33,6 +33,7 @@ type seekState struct {
 	adoptedAt Instant
 	tainted   bool    // this incarnation voted in a cold start: it joins nobody
 	unfit     Instant // until then it votes in none: it could not get the maker's log
+	unfits    int     // how often that was so
 	maxGen    uint32  // highest generation heard of
 }
 

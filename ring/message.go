@@ -50,7 +50,8 @@ type (
 		Probe    bool
 	}
 
-	// Out tells a node that the settled view does not hold it any more.
+	// Out tells a node that the settled view does not hold it any more, or that the
+	// change that let it in is gone: the view is its own settled one then.
 	Out struct{ View View }
 
 	// Refused answers a Token that was not accepted.

@@ -2,10 +2,11 @@ package ring
 
 // A granter that cannot get the maker's log would have all wait for it, and again
 // with each new start: its bulk port is closed, perhaps. So it says that it goes its
-// own way, and for a while the others start without it, if they are enough.
+// own way, and for a while the others start without it, if they are enough. The while
+// grows: it may be wanted, and have had no luck.
 const (
 	maxUnfetched = 3
-	unfitFor     = 5 * coldPatience
+	maxUnfits    = 6
 )
 
 // coldUnfetched counts fetches of the maker's log that failed.
@@ -18,6 +19,7 @@ func (m *Machine) coldUnfetched() {
 		return
 	}
 	m.send(c.maker, ColdDeny{Epoch: c.epoch, Promise: c.epoch + 1})
-	m.seek.unfit = m.now.Add(unfitFor)
+	m.seek.unfits = min(m.seek.unfits+1, maxUnfits)
+	m.seek.unfit = m.now.Add(m.coldWait() << m.seek.unfits)
 	m.coldGiveUp("the maker's log does not get here")
 }

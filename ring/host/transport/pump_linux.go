@@ -22,8 +22,13 @@ const floodRest = 200 * time.Microsecond
 func (t *Transport) Sources() ([]pump.Source, error) {
 	var out []pump.Source
 	for i, s := range t.socks {
-		r, fd := &reader{b: make([]byte, 64<<10)}, -1
-		if err := s.end.raw.Control(func(d uintptr) { fd = int(d) }); err != nil {
+		r, err := newReader(s.conn)
+		if err != nil {
+			return nil, fmt.Errorf("transport: link %q: %w", s.name, err)
+		}
+		r.b = make([]byte, 64<<10)
+		fd := -1
+		if err := r.raw.Control(func(d uintptr) { fd = int(d) }); err != nil {
 			return nil, fmt.Errorf("transport: link %q: %w", s.name, err)
 		}
 		out = append(out, pump.Source{FD: fd, First: true, Hand: s.r.handed.Store, Ready: func(fd int) { t.pumped(i, r, fd) }})

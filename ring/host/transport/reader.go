@@ -2,15 +2,15 @@
 
 package transport
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // reader receives from one socket.
-type reader struct{ conn *endpoint }
+type reader struct{ conn *net.UDPConn }
 
-func newReader(conn *endpoint) (*reader, error) { return &reader{conn}, nil }
-
-// close is for the socket to do.
-func (r *reader) close() {}
+func newReader(conn *net.UDPConn) (*reader, error) { return &reader{conn}, nil }
 
 func (r *reader) receive(b []byte) (int, netip.AddrPort, error) {
 	return r.conn.ReadFromUDPAddrPort(b)

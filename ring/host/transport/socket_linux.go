@@ -2,11 +2,9 @@ package transport
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -38,34 +36,36 @@ func (n *name) set(to netip.AddrPort, ip4 bool) {
 		n.raw.Family, n.v4().Addr, n.size = unix.AF_INET, to.Addr().As4(), unix.SizeofSockaddrInet4
 		return
 	}
-	n.raw.Family, n.raw.Addr, n.raw.Scope_id, n.size = unix.AF_INET6, to.Addr().As16(), 0, unix.SizeofSockaddrInet6
+	n.raw.Family, n.raw.Addr, n.size = unix.AF_INET6, to.Addr().As16(), unix.SizeofSockaddrInet6
 }
 
 // writer sends without ever waiting: where net.UDPConn would wait for room in a
 // device that takes nothing, the datagram is dropped, and the other links go on.
 type writer struct {
+	conn  *net.UDPConn
 	raw   syscall.RawConn
 	ip4   bool
 	to    name
 	b     []byte
 	errno syscall.Errno
-	write func(fd uintptr) // made once: no garbage for each datagram
-
-	zone  string // the last one that was looked up
-	scope uint32
+	write func(fd uintptr) bool // made once: no garbage for each datagram
 }
 
-func newWriter(e *endpoint, ip4 bool) (*writer, error) {
-	if err := hurry(e.raw, ip4); err != nil {
+func newWriter(conn *net.UDPConn, ip4 bool) (*writer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
 		return nil, err
 	}
-	w := &writer{raw: e.raw, ip4: ip4}
-	w.write = func(fd uintptr) {
+	if err := hurry(raw, ip4); err != nil {
+		return nil, err
+	}
+	w := &writer{conn: conn, raw: raw, ip4: ip4}
+	w.write = func(fd uintptr) bool {
 		for {
 			_, _, w.errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(w.b))), uintptr(len(w.b)),
 				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&w.to.raw)), uintptr(w.to.size))
 			if w.errno != unix.EINTR {
-				return
+				return true
 			}
 		}
 	}
@@ -98,12 +98,13 @@ func hurry(raw syscall.RawConn, ip4 bool) error {
 
 // send is not safe for concurrent use.
 func (w *writer) send(b []byte, to netip.AddrPort) error {
-	w.to.set(to, w.ip4)
-	if zone := to.Addr().Zone(); zone != "" {
-		w.to.raw.Scope_id = w.scopeOf(zone)
+	if to.Addr().Zone() != "" { // rare, and the zone's number is to be looked up
+		_, err := w.conn.WriteToUDPAddrPort(b, to)
+		return err
 	}
+	w.to.set(to, w.ip4)
 	w.b = b
-	if err := w.raw.Control(w.write); err != nil {
+	if err := w.raw.Write(w.write); err != nil {
 		return err
 	}
 	if w.errno != 0 {
@@ -112,31 +113,14 @@ func (w *writer) send(b []byte, to netip.AddrPort) error {
 	return nil
 }
 
-// scopeOf is the number of a zone; 0: there is none, and the system chooses.
-func (w *writer) scopeOf(zone string) uint32 {
-	if w.zone != zone {
-		w.zone, w.scope = zone, 0
-		if i, err := net.InterfaceByName(zone); err == nil {
-			w.scope = uint32(i.Index)
-		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			w.scope = uint32(n)
-		}
-	}
-	return w.scope
-}
-
 // reader receives from one socket, in one goroutine.
 type reader struct {
-	raw   syscall.RawConn // of the socket
-	poll  *os.File        // readable when that is
-	wait  syscall.RawConn // of poll
-	got   bool
+	raw   syscall.RawConn
 	from  name
 	b     []byte
 	n     int
 	errno syscall.Errno
-	take  func(fd uintptr)      // made once: no garbage for each datagram
-	ready func(fd uintptr) bool // the same
+	read  func(fd uintptr) bool
 
 	handed atomic.Bool // a pump reads in its stead
 	flood  flood       // as that sees it
@@ -145,52 +129,32 @@ type reader struct {
 	zoneFor uint32
 }
 
-func newReader(e *endpoint) (*reader, error) {
-	poll, err := e.watch()
+func newReader(conn *net.UDPConn) (*reader, error) {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{raw: e.raw, poll: poll}
-	if r.wait, err = poll.SyscallConn(); err != nil {
-		return nil, errors.Join(err, poll.Close())
-	}
-	r.take = func(fd uintptr) { r.got = r.read(fd) }
-	r.ready = func(uintptr) bool {
-		if r.handed.Load() {
-			return false
+	r := &reader{raw: raw}
+	r.read = func(fd uintptr) bool {
+		for !r.handed.Load() {
+			r.from.size = uint32(unsafe.Sizeof(r.from.raw))
+			n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.b))), uintptr(len(r.b)),
+				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.from.raw)), uintptr(unsafe.Pointer(&r.from.size)))
+			r.n, r.errno = int(n), errno
+			if errno != unix.EINTR {
+				return errno != unix.EAGAIN
+			}
 		}
-		if err := r.raw.Control(r.take); err != nil {
-			r.got, r.errno = true, syscall.EBADF // closed
-		}
-		return r.got
+		return false
 	}
 	return r, nil
-}
-
-// close ends the wait for a datagram.
-func (r *reader) close() { _ = r.poll.Close() } // it is readable or not; nothing is lost
-
-// read takes a datagram, or an error, if there is one.
-func (r *reader) read(fd uintptr) bool {
-	for {
-		r.from.size = uint32(unsafe.Sizeof(r.from.raw))
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(r.b))), uintptr(len(r.b)),
-			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&r.from.raw)), uintptr(unsafe.Pointer(&r.from.size)))
-		r.n, r.errno = int(n), errno
-		if errno != unix.EINTR {
-			return errno != unix.EAGAIN
-		}
-	}
 }
 
 // receive waits for a datagram.
 func (r *reader) receive(b []byte) (int, netip.AddrPort, error) {
 	r.b = b
-	if err := r.wait.Read(r.ready); err != nil {
-		return 0, netip.AddrPort{}, fmt.Errorf("%w: %w", net.ErrClosed, err) // what else
-	}
-	if r.errno == syscall.EBADF {
-		return 0, netip.AddrPort{}, net.ErrClosed
+	if err := r.raw.Read(r.read); err != nil {
+		return 0, netip.AddrPort{}, err
 	}
 	if r.errno != 0 {
 		return 0, netip.AddrPort{}, r.errno

@@ -2,12 +2,15 @@
 
 package transport
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // writer sends; on these systems a UDP socket takes what it is given.
-type writer struct{ conn *endpoint }
+type writer struct{ conn *net.UDPConn }
 
-func newWriter(conn *endpoint, _ bool) (*writer, error) { return &writer{conn}, nil }
+func newWriter(conn *net.UDPConn, _ bool) (*writer, error) { return &writer{conn}, nil }
 
 func (w *writer) send(b []byte, to netip.AddrPort) error {
 	_, err := w.conn.WriteToUDPAddrPort(b, to)

@@ -11,21 +11,17 @@ import (
 func TestSocketsOfBothFamilies(t *testing.T) {
 	for _, c := range []struct{ network, host string }{{"udp4", "127.0.0.1"}, {"udp6", "::1"}, {"udp", "::"}} {
 		t.Run(c.network+" "+c.host, func(t *testing.T) {
-			open := func() (*endpoint, netip.AddrPort) {
+			open := func() (*net.UDPConn, netip.AddrPort) {
 				conn, err := net.ListenUDP(c.network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(c.host), 0)))
 				if err != nil {
 					t.Skipf("no %s here: %v", c.network, err)
 				}
+				t.Cleanup(func() { conn.Close() })
 				at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 				if at.Addr().IsUnspecified() { // takes IPv4 as well
 					at = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port())
 				}
-				e, err := detach(conn)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { e.Close() })
-				return e, netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+				return conn, netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 			}
 			a, from := open()
 			b, to := open()
@@ -47,7 +43,6 @@ func TestSocketsOfBothFamilies(t *testing.T) {
 					t.Errorf("received %d bytes from %s, %v; want %d from %s", n, src, err, len(text), from)
 				}
 			}
-			r.close()
 			b.Close()
 			if _, _, err := r.receive(buf); err == nil {
 				t.Error("a closed socket received")

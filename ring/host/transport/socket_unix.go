@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"net"
 	"net/netip"
 	"syscall"
 
@@ -12,7 +13,7 @@ import (
 // writer sends without ever waiting: where net.UDPConn would wait for room in a
 // device that takes nothing, the datagram is dropped, and the other links go on.
 type writer struct {
-	conn  *endpoint
+	conn  *net.UDPConn
 	raw   syscall.RawConn
 	ip4   bool
 	sa4   unix.SockaddrInet4
@@ -22,7 +23,7 @@ type writer struct {
 	write func(fd uintptr) bool // made once: no garbage for each datagram
 }
 
-func newWriter(conn *endpoint, ip4 bool) (*writer, error) {
+func newWriter(conn *net.UDPConn, ip4 bool) (*writer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ type Transport struct {
 type socket struct {
 	name string
 	addr netip.AddrPort // as bound
-	end  *endpoint
+	conn *net.UDPConn
 	w    *writer
 	r    *reader
 }
@@ -139,13 +139,10 @@ func Open(cfg Config, me ring.Member, log *slog.Logger) (*Transport, error) {
 		// A burst of a whole token must fit; the kernel gives less if it likes.
 		_ = conn.SetReadBuffer(socketBuffer)
 		_ = conn.SetWriteBuffer(socketBuffer)
-		s := &socket{name: l.Name, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
-		if s.end, err = detach(conn); err == nil {
-			t.socks = append(t.socks, s)
-			s.w, err = newWriter(s.end, l.Listen.Addr().Is4())
-		}
-		if err == nil {
-			s.r, err = newReader(s.end)
+		t.socks = append(t.socks, &socket{name: l.Name, conn: conn, addr: conn.LocalAddr().(*net.UDPAddr).AddrPort()})
+		s := t.socks[len(t.socks)-1]
+		if s.w, err = newWriter(conn, l.Listen.Addr().Is4()); err == nil {
+			s.r, err = newReader(conn)
 		}
 		if err != nil {
 			t.closeSockets()
@@ -170,10 +167,7 @@ func (t *Transport) Addrs() []netip.AddrPort {
 
 func (t *Transport) closeSockets() {
 	for _, s := range t.socks {
-		if s.r != nil { // else Open failed before it was made
-			s.r.close()
-		}
-		s.end.Close()
+		s.conn.Close()
 	}
 }
 

@@ -59,6 +59,10 @@ func TestPacerHoldsBack(t *testing.T) {
 			if st := p.Stats(); st.Rate == 0 {
 				t.Fatalf("no limit: %+v", st)
 			}
+			// More than the limit lets go in seconds, so that a slow machine is held up, too.
+			p.mu.Lock()
+			p.limit.Take(clock.Now(), 10<<30)
+			p.mu.Unlock()
 			fetch()
 			if st := p.Stats(); st.Held == 0 {
 				t.Errorf("nothing was held back: %+v", st)

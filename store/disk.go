@@ -21,7 +21,12 @@ type file interface {
 	io.ReaderAt
 	Sync() error
 	Close() error
+	direct(on bool) error // whether writes go past the page cache
 }
+
+type osFile struct{ *os.File }
+
+func (f osFile) direct(on bool) error { return setDirect(f.File, on) }
 
 // filesystem is what the store needs of a file system; tests break it.
 type filesystem interface {
@@ -41,9 +46,9 @@ type osFS struct{}
 func (osFS) create(path string) (file, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err // not a non-nil interface around a nil file
+		return nil, err
 	}
-	return f, nil
+	return osFile{f}, nil
 }
 
 func (osFS) open(path string) (*os.File, error) { return os.Open(path) }

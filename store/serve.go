@@ -123,7 +123,6 @@ func (s *Store) serveColumn(c *stallConn, r request) error {
 // and c are one connection; on heads the other end may take its time.
 func (s *Store) readColumn(heads, c io.Reader, w *columnWriter) (columnEnd, error) {
 	var head [4]byte
-	buf := make([]byte, w.code.Unit+symbol.SumLen)
 	most := s.cfg.MaxObject/w.code.Block() + 1
 	for {
 		if _, err := io.ReadFull(heads, head[:]); err != nil {
@@ -136,14 +135,17 @@ func (s *Store) readColumn(heads, c io.Reader, w *columnWriter) (columnEnd, erro
 		if int64(n) > int64(w.code.Unit) || w.blocks >= most {
 			return columnEnd{}, fmt.Errorf("store: unit of %d bytes after %d: %w", n, w.blocks, errWire)
 		}
-		unit := buf[:int(n)+symbol.SumLen]
+		unit, err := w.room(int(n))
+		if err != nil {
+			return columnEnd{}, err
+		}
 		if _, err := io.ReadFull(c, unit); err != nil {
 			return columnEnd{}, err
 		}
 		if symbol.Checksum(unit[:n], w.column, w.blocks) != binary.BigEndian.Uint32(unit[n:]) {
 			return columnEnd{}, fmt.Errorf("store: unit %d of a column: %w", w.blocks, errDamaged)
 		}
-		if err := w.write(unit); err != nil {
+		if err := w.wrote(int(n)); err != nil {
 			return columnEnd{}, err
 		}
 	}

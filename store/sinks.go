@@ -119,7 +119,7 @@ func (p *stripePut) toDisk(ctx context.Context, k *sink) error {
 			return w.commit(p.end)
 		}
 		for i := range b.units {
-			if err = w.write(b.unit(p.code, k.column, i)); err != nil {
+			if err = w.copy(b.unit(p.code, k.column, i)); err != nil {
 				break
 			}
 		}

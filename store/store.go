@@ -37,6 +37,7 @@ type Store struct {
 	speeds  *speeds
 	codes   sync.Map     // [2]int -> array.Code
 	batches sync.Pool    // of *batch
+	wides   sync.Pool    // of *wide
 	raws    [3]sync.Pool // of *[]byte
 
 	holdOrphans func() time.Time            // see HoldOrphans

@@ -158,7 +158,7 @@ func (m *Machine) onCall(from Member, c Call) {
 	}
 	m.hear(c.Epoch)
 	settled := m.settled().View
-	if !settled.Has(from) && settled.Number > c.Settled || m.joinedInVain(from, c) {
+	if !settled.Has(from) && settled.Number > c.Settled || m.passedBy(from, c) {
 		m.send(from, Out{View: settled})
 		return
 	}

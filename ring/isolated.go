@@ -10,9 +10,16 @@ func (m *Machine) onOut(from Member, o Out) {
 		return
 	}
 	m.trace(Trace{Kind: TraceOut, Peer: from, View: o.View.Number})
+	m.goneBy(Stamp{})
+}
+
+// goneBy ends this life, of which no settled view is any more: by my wish, or because
+// I was taken for dead. Who was heard from before the change was settled may settle
+// it itself; nobody tells it then, and it passes its last token on.
+func (m *Machine) goneBy(last Stamp) {
 	if m.leaving {
 		m.eff.Left = true
-		m.trace(Trace{Kind: TraceLeft})
+		m.trace(Trace{Kind: TraceLeft, Stamp: last})
 		return
 	}
 	m.restart("left out of the view")
@@ -58,9 +65,10 @@ func (m *Machine) deniedInVain(from Member) {
 	m.tryQuorum()
 }
 
-// joinedInVain reports whether a caller was let in by a view change that a later
-// epoch does not have: my copy is newer, and no view in force of it holds the caller.
-func (m *Machine) joinedInVain(from Member, c Call) bool {
-	return c.Copy.Epoch < m.copyStamp.Epoch && c.Copy.Epoch.Generation() == m.copyStamp.Epoch.Generation() &&
+// passedBy reports whether a caller that knows of the same settled view as I is in
+// no view in force, by a copy that is not older than its own: it was let in by a view
+// change that a later epoch does not have, or has settled the view without it itself.
+func (m *Machine) passedBy(from Member, c Call) bool {
+	return !m.copyStamp.Less(c.Copy) && c.Copy.Epoch.Generation() == m.copyStamp.Epoch.Generation() &&
 		c.Settled == m.settled().View.Number && !m.inForce(from)
 }

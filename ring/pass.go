@@ -82,7 +82,7 @@ func (m *Machine) pass() {
 	out := *t
 	out.Ring, out.Suspects, out.Acks, out.Rows, out.Ops = slices.Clone(t.Ring), slices.Clone(t.Suspects), slices.Clone(t.Acks), slices.Clone(t.Rows), slices.Clone(t.Ops)
 	m.sent = sentToken{to: next, stamp: t.Stamp()}
-	m.sent.last = m.leaving && !m.viewPending() && !m.newest().View.Has(m.me)
+	m.sent.last = !m.viewPending() && !m.newest().View.Has(m.me)
 	m.sent.ref = m.sendRef(next, &out)
 }
 
@@ -281,8 +281,7 @@ func (m *Machine) sendDone(ev SendDone) {
 		delete(m.failed, s.to)
 		m.noteHeard(s.to)
 		if s.last {
-			m.eff.Left = true
-			m.trace(Trace{Kind: TraceLeft, Stamp: s.stamp})
+			m.goneBy(s.stamp)
 		}
 		return
 	}

@@ -309,3 +309,47 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 }
+
+// midway calls a function in the middle of a body.
+type midway struct {
+	bytes.Reader
+	do func()
+}
+
+func (m *midway) Read(p []byte) (int, error) {
+	if m.do != nil && m.Len() < int(m.Size())/2 {
+		m.do()
+		m.do = nil
+	}
+	return m.Reader.Read(p[:min(len(p), 4096)])
+}
+
+// TestPutWhileLeftOut: the view lacks the node that takes the body for a moment,
+// at the put's beginning.
+func TestPutWhileLeftOut(t *testing.T) {
+	c := newCluster(t, 4)
+	n := c.all()[1]
+	mustBucket(t, n, "bucket")
+	c.mu.Lock()
+	whole := c.view
+	c.mu.Unlock()
+	c.leave(n)
+	body := randomBody(7, 6<<20)
+	r := &midway{Reader: *bytes.NewReader(body), do: func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.setView(whole)
+	}}
+	info, _, err := n.s.Put(t.Context(), "bucket", "key", r, PutOptions{Size: int64(len(body))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Stored != 4 {
+		t.Errorf("stored on %d nodes, want 4", info.Stored)
+	}
+	for _, n := range c.all() {
+		if !bytes.Equal(readAll(t, n, "key"), body) {
+			t.Errorf("%s reads other bytes", n.id)
+		}
+	}
+}

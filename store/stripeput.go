@@ -199,7 +199,9 @@ func (p *stripePut) start() {
 	members := p.s.ring.Members()
 	p.f.results = make(chan ack, len(p.nodes))
 	for c, id := range p.nodes {
-		if !slices.Contains(members, id) {
+		// This node's own disk takes its column also while the view lacks the node
+		// for a moment: the put is not confirmed without it.
+		if id != p.s.ring.Self() && !slices.Contains(members, id) {
 			continue // the repair brings its column when it is back
 		}
 		ctx, cancel := context.WithCancelCause(p.f.ctx)

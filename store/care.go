@@ -148,7 +148,7 @@ func (s *Store) care(ctx context.Context, o CareOrder) CareReport {
 	var r CareReport
 	switch o.Do {
 	case careOpen:
-		for _, body := range s.pins.orphaned(s.table.Now()) {
+		for _, body := range s.pins.orphaned(s.table.Now(), s.now()) {
 			if r.Open = append(r.Open, body.String()); len(r.Open) > maxOpen {
 				break
 			}
@@ -356,7 +356,7 @@ func (s *Store) openAnywhere(ctx context.Context) (map[catalog.Sum]bool, error) 
 		}
 	}
 	// This node's own come last: what is opened meanwhile is in the catalog.
-	for _, body := range s.pins.orphaned(s.table.Now()) {
+	for _, body := range s.pins.orphaned(s.table.Now(), s.now()) {
 		open[body] = true
 	}
 	return open, nil

@@ -63,8 +63,9 @@
 // view has it open: each is asked, and if one does not answer all stays. A node
 // that is not in the view is not asked; its readers have the grace. What an op
 // deleted or replaced goes after two seconds where none of that can matter, see
-// spentLoop. Clients that read symbols themselves (rainvideo play) are not asked:
-// a film that is deleted while they play it ends. decoded/ is a cache.
+// spentLoop. A client that reads symbols itself (rainvideo play) has the body open
+// at each node that it read from, for Config.OrphanGrace after its last read.
+// decoded/ is a cache.
 //
 // Between nodes, big-endian, on a bulk connection, which carries any number of
 // requests one after the other:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"time"
 
 	"rain/store/catalog"
 )
@@ -14,8 +15,9 @@ type pins struct {
 }
 
 type pin struct {
-	rec *catalog.Record // where its columns are, as last told
-	n   int
+	rec   *catalog.Record // where its columns are, as last told
+	n     int
+	until time.Time // a client that reads symbols itself may come again until then
 }
 
 func newPins() *pins { return &pins{open: map[catalog.Sum]*pin{}} }
@@ -23,17 +25,29 @@ func newPins() *pins { return &pins{open: map[catalog.Sum]*pin{}} }
 func (p *pins) add(rec *catalog.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.of(rec).n++
+}
+
+func (p *pins) of(rec *catalog.Record) *pin {
 	if p.open[rec.Body] == nil {
 		p.open[rec.Body] = &pin{rec: rec}
 	}
-	p.open[rec.Body].n++
+	return p.open[rec.Body]
+}
+
+// lend keeps a body open for a client that is not a member and does not say when
+// it has read all.
+func (p *pins) lend(rec *catalog.Record, until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of(rec).until = until
 }
 
 func (p *pins) drop(body catalog.Sum) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.open[body]
-	if e.n--; e.n == 0 {
+	if e.n--; e.n == 0 && e.until.IsZero() {
 		delete(p.open, body)
 	}
 }
@@ -61,10 +75,14 @@ func (p *pins) last(body catalog.Sum) *catalog.Record {
 }
 
 // orphaned lists the open bodies that no object has.
-func (p *pins) orphaned(v *catalog.View) (out []catalog.Sum) {
+func (p *pins) orphaned(v *catalog.View, now time.Time) (out []catalog.Sum) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for body := range p.open {
+	for body, e := range p.open {
+		if e.n == 0 && now.After(e.until) {
+			delete(p.open, body)
+			continue
+		}
 		if _, ok := v.Body(body); !ok {
 			out = append(out, body)
 		}

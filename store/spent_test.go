@@ -88,6 +88,27 @@ func TestSpentStays(t *testing.T) {
 			l.delete("k")
 			return func() { _ = o.Body.Close() }
 		},
+		"while a client reads its symbols": func(l *spentLab) func() {
+			p, err := l.nodes[0].s.Plan("bucket", "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for column, id := range p.Nodes {
+				if id == l.nodes[1].id {
+					f, _, err := l.nodes[1].s.SymbolFile(p.Body, 0, column)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = f.Close()
+				}
+			}
+			l.delete("k")
+			return func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.now = l.now.Add(l.nodes[1].s.cfg.OrphanGrace + time.Second)
+			}
+		},
 		"while a node is away": func(l *spentLab) func() {
 			l.setView(l.view[:2])
 			l.delete("k")

@@ -40,8 +40,9 @@ func (s *Store) Plan(bucket, key string) (Plan, error) {
 // SymbolFile opens this node's symbol file of a part and column of a striped
 // body, which Plan names; package symbol has the format. Its trailer was checked,
 // its units were not: each carries its checksum, and who decodes holds it to
-// that. The file stays readable if the object is deleted meanwhile. What is not
-// on this node's disk is ErrNotFound. The caller closes the file.
+// that. The file stays readable if the object is deleted meanwhile, and all symbols
+// of the body stay for Config.OrphanGrace after the last call. What is not on this
+// node's disk is ErrNotFound. The caller closes the file.
 func (s *Store) SymbolFile(body string, part, column int) (*os.File, int64, error) {
 	where := fmt.Sprintf("column %d of part %d of body %.80q", column, part, body)
 	var name catalog.Sum
@@ -61,6 +62,7 @@ func (s *Store) SymbolFile(body string, part, column int) (*os.File, int64, erro
 	if err != nil {
 		return nil, 0, fmt.Errorf("store: %s: %w: %w", where, ErrUnavailable, err)
 	}
+	s.lend(name)
 	if i.Column != column || i.Body != name {
 		return nil, 0, errors.Join(fmt.Errorf("store: %s is not on this node, it has column %d: %w", where, i.Column, ErrNotFound), f.Close())
 	}
@@ -69,4 +71,15 @@ func (s *Store) SymbolFile(body string, part, column int) (*os.File, int64, erro
 		return nil, 0, errors.Join(fmt.Errorf("store: %s: %w", where, err), f.Close())
 	}
 	return f, st.Size(), nil
+}
+
+// lend counts a body as open here, as who reads its symbols will want the others.
+func (s *Store) lend(body catalog.Sum) {
+	rec := s.pins.last(body)
+	if b, ok := s.table.Now().Body(body); ok {
+		rec = b.Rec
+	}
+	if rec != nil {
+		s.pins.lend(rec, s.now().Add(s.cfg.OrphanGrace))
+	}
 }

@@ -32,7 +32,7 @@ type channel struct{ queue []*packet }
 func (c *Cluster) send(n *node, env ring.Envelope) {
 	p := &packet{
 		src: n.i, dst: c.index(env.To.ID), srcLife: n.life, from: n.me, to: env.To, ref: env.Ref,
-		bytes: ring.AppendMessageAs(nil, env.Msg, c.wire(n.i, c.index(env.To.ID))),
+		bytes: c.encode(env.Msg, c.wire(n.i, c.index(env.To.ID))),
 		until: n.clock.when(n.clock.at(c.now).Add(c.opt.Timing.SendTimeout)),
 	}
 	c.sent++
@@ -66,6 +66,12 @@ func (c *Cluster) send(n *node, env ring.Envelope) {
 	if p.token && c.faults && c.opt.Strike > 0 && c.rng.Float64() < c.opt.Strike {
 		c.strike(p)
 	}
+}
+
+// encode is the wire form of a message.
+func (c *Cluster) encode(m ring.Message, version int) []byte {
+	c.buf = ring.AppendMessageAs(c.buf[:0], m, version)
+	return bytes.Clone(c.buf)
 }
 
 // wire is the version in which two nodes talk.
@@ -169,7 +175,7 @@ func (c *Cluster) deliver(n *node, p *packet) {
 		c.fail(7, "n%d sent what does not parse: %v", p.src+1, err)
 		return
 	}
-	if c.rng.IntN(64) == 0 && !bytes.Equal(ring.AppendMessageAs(nil, msg, int(p.bytes[0])), p.bytes) {
+	if c.rng.IntN(64) == 0 && !bytes.Equal(c.encode(msg, int(p.bytes[0])), p.bytes) {
 		c.fail(7, "%T is not written back as it was read", msg)
 	}
 	if p.to.Inc != 0 && p.to.Inc != n.me.Inc { // renamed while the packet waited

@@ -69,7 +69,7 @@ func joinViews(mine []IndexedView, base uint64, added []IndexedView) []IndexedVi
 	for n < len(mine) && mine[n].Index <= base {
 		n++
 	}
-	return append(slices.Clone(mine[:n]), added...)
+	return append(mine[:n:n], added...) // never into mine
 }
 
 func (m *Machine) accept(from Member, t *Token, added []IndexedView) {

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"rain/ring/wire"
 )
@@ -81,7 +82,9 @@ func (r *reader) count(limit, itemSize int) int {
 }
 
 func (r *reader) members() (out []Member) {
-	for range r.count(MaxMembers, 12) {
+	n := r.count(MaxMembers, 12)
+	out = slices.Grow(out, n)
+	for range n {
 		out = append(out, r.member())
 	}
 	return out
@@ -90,6 +93,7 @@ func (r *reader) members() (out []Member) {
 func (r *reader) view() View {
 	v := View{Number: r.U64()}
 	n := r.count(MaxMembers, 20)
+	v.Members = slices.Grow(v.Members, n)
 	for i := range n {
 		m := ViewMember{Member: r.member(), Since: r.U64()}
 		if i > 0 && m.ID <= v.Members[i-1].ID {

@@ -34,6 +34,20 @@ type Inspection struct {
 
 // Inspect draws the picture.
 func (m *Machine) Inspect() Inspection {
+	in := m.Glance()
+	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
+		in.Seekers = append(in.Seekers, m.seek.seekers[id].who)
+	}
+	in.Search = m.search()
+	for _, v := range in.Views {
+		in.Ties = append(in.Ties, m.tie(v.View))
+	}
+	return in
+}
+
+// Glance is the picture without Seekers, Search and Ties, which have to be gathered:
+// for who looks after every step.
+func (m *Machine) Glance() Inspection {
 	in := Inspection{
 		Me: m.me, State: m.state.String(), Holding: m.holding, Isolated: m.isolated, Joining: m.seek.adopted && m.state == seeking,
 		Token: m.copy, Promised: m.promised, Copy: m.copyStamp, Commit: m.commit, Stable: m.stable,
@@ -44,13 +58,6 @@ func (m *Machine) Inspect() Inspection {
 		for _, s := range m.copy.Suspects {
 			in.Suspects = append(in.Suspects, s.Member)
 		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(m.seek.seekers)) {
-		in.Seekers = append(in.Seekers, m.seek.seekers[id].who)
-	}
-	in.Search = m.search()
-	for _, v := range in.Views {
-		in.Ties = append(in.Ties, m.tie(v.View))
 	}
 	return in
 }

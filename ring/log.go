@@ -107,6 +107,7 @@ func (m *Machine) quorumOf(force []IndexedView, stable uint64, in func(Member) b
 func membersOf(force []IndexedView) []Member {
 	var out []Member
 	for _, v := range force {
+		out = slices.Grow(out, len(v.View.Members))
 		for _, m := range v.View.Members {
 			if !slices.Contains(out, m.Member) {
 				out = append(out, m.Member)

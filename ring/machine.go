@@ -38,7 +38,8 @@ type Machine struct {
 	me    Member
 	state state
 	now   Instant
-	eff   *Effects
+	eff   *Effects // of the step under way; nil between steps
+	room  Effects  // where eff points: a step makes no garbage of its own
 	refs  uint64
 
 	log       opLog
@@ -139,7 +140,7 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 	if now > m.now {
 		m.now = now
 	}
-	m.eff = &Effects{}
+	m.eff = &m.room
 	m.noteLate()
 	if m.state != left {
 		m.event(ev)
@@ -148,8 +149,8 @@ func (m *Machine) Step(now Instant, ev Event) Effects {
 	if m.eff.Restart || m.eff.Left {
 		m.end()
 	}
-	eff := *m.eff
-	m.eff = nil
+	eff := m.room
+	m.room, m.eff = Effects{}, nil
 	if m.state != left {
 		eff.Lease = m.lease
 		eff.Wake = m.wake()

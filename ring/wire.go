@@ -95,10 +95,14 @@ func (r *reader) token() *Token {
 	t := &Token{Epoch: s.Epoch, Seq: s.Seq, Base: r.U64(), Commit: r.U64(), Stable: r.U64()}
 	t.Ring = r.members()
 	t.Suspects = r.suspects()
-	for range r.count(MaxMembers, 36) {
+	acks := r.count(MaxMembers, 36)
+	t.Acks = slices.Grow(t.Acks, acks)
+	for range acks {
 		t.Acks = append(t.Acks, Ack{r.member(), r.U64(), r.U64(), r.U64()})
 	}
-	for range r.count(MaxMembers, 16) {
+	rows := r.count(MaxMembers, 16)
+	t.Rows = slices.Grow(t.Rows, rows)
+	for range rows {
 		t.Rows = append(t.Rows, Row{r.member(), r.bytes(MaxRow)})
 	}
 	n := r.U32()
@@ -106,6 +110,7 @@ func (r *reader) token() *Token {
 		r.Bad = true
 		return t
 	}
+	t.Ops = slices.Grow(t.Ops, int(n))
 	for range n {
 		t.Ops = append(t.Ops, r.entry())
 	}

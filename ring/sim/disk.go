@@ -107,7 +107,7 @@ func (c *Cluster) apply(n *node, op *diskOp) {
 	}
 	if s.From != 0 {
 		keep := s.From - 1 - d.rec.Header.Index
-		d.rec.Entries = append(d.rec.Entries[:keep:keep], s.Entries...)
+		d.rec.Entries = append(d.rec.Entries[:keep], s.Entries...) // nobody else has this array
 	}
 	d.rec.Promise, d.rec.Stamp, d.rec.Stable = s.Promise, s.Stamp, s.Stable
 	if d.rec.Stable > last(&d.rec) {

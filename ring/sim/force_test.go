@@ -12,7 +12,7 @@ func TestForcedStart(t *testing.T) {
 	if n4.seen.State == "member" && n4.lease > n4.clock.at(c.now) {
 		t.Fatal("one of four acts without an order")
 	}
-	if w := n4.seen.Search; w == nil || w.Empty || len(w.Need) != 4 || len(w.Here) != 1 {
+	if w := n4.m.Inspect().Search; w == nil || w.Empty || len(w.Need) != 4 || len(w.Here) != 1 {
 		t.Fatalf("what it waits for: %+v", w)
 	}
 	gen := n4.disk.rec.Stamp.Epoch.Generation()

@@ -41,49 +41,74 @@ type event struct {
 	named ring.NodeID
 }
 
-// heap is a binary heap of events by (at, seq).
-type heap struct{ e []event }
+// heap is a binary heap of events by (at, seq). What is moved about is small and
+// free of pointers; the events themselves stay where they are until their time.
+type heap struct {
+	e      []key
+	events []event
+	free   []int32 // of events
+}
 
-func less(a, b *event) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+// key is when an event is due and where it lies.
+type key struct {
+	at   int64
+	seq  uint64
+	slot int32
+}
+
+func less(a, b *key) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
 func (h *heap) push(ev event) {
-	h.e = append(h.e, ev)
+	k := key{at: ev.at, seq: ev.seq, slot: int32(len(h.events))}
+	if n := len(h.free); n > 0 {
+		k.slot, h.free = h.free[n-1], h.free[:n-1]
+		h.events[k.slot] = ev
+	} else {
+		h.events = append(h.events, ev)
+	}
+	h.e = append(h.e, k)
 	i := len(h.e) - 1
 	for i > 0 {
 		p := (i - 1) / 2
-		if !less(&ev, &h.e[p]) {
+		if !less(&k, &h.e[p]) {
 			break
 		}
 		h.e[i] = h.e[p]
 		i = p
 	}
-	h.e[i] = ev
+	h.e[i] = k
 }
 
 func (h *heap) pop() event {
-	top := h.e[0]
+	slot := h.e[0].slot
+	top := h.events[slot]
+	h.events[slot] = event{} // what it points to is garbage soon
+	h.free = append(h.free, slot)
 	n := len(h.e) - 1
 	last := h.e[n]
-	h.e[n] = event{}
 	h.e = h.e[:n]
-	if n == 0 {
-		return top
+	if n > 0 {
+		h.sink(last)
 	}
-	i := 0
-	for {
-		k := 2*i + 1
-		if k >= n {
-			break
-		}
-		if k+1 < n && less(&h.e[k+1], &h.e[k]) {
-			k++
-		}
-		if !less(&h.e[k], &last) {
-			break
-		}
-		h.e[i] = h.e[k]
-		i = k
-	}
-	h.e[i] = last
 	return top
+}
+
+// sink puts k where it belongs from the top down, which is vacant.
+func (h *heap) sink(k key) {
+	n, i := len(h.e), 0
+	for {
+		c := 2*i + 1
+		if c >= n {
+			break
+		}
+		if c+1 < n && less(&h.e[c+1], &h.e[c]) {
+			c++
+		}
+		if !less(&h.e[c], &k) {
+			break
+		}
+		h.e[i] = h.e[c]
+		i = c
+	}
+	h.e[i] = k
 }

@@ -30,9 +30,10 @@ type channel struct{ queue []*packet }
 
 // send puts a message on the wire. A node nobody knows is never reached.
 func (c *Cluster) send(n *node, env ring.Envelope) {
-	p := &packet{
+	p := c.room.packet()
+	*p = packet{
 		src: n.i, dst: c.index(env.To.ID), srcLife: n.life, from: n.me, to: env.To, ref: env.Ref,
-		bytes: ring.AppendMessageAs(nil, env.Msg, c.wire(n.i, c.index(env.To.ID))),
+		bytes: c.room.keep(c.encode(env.Msg, c.wire(n.i, c.index(env.To.ID)))),
 		until: n.clock.when(n.clock.at(c.now).Add(c.opt.Timing.SendTimeout)),
 	}
 	c.sent++
@@ -66,6 +67,41 @@ func (c *Cluster) send(n *node, env ring.Envelope) {
 	if p.token && c.faults && c.opt.Strike > 0 && c.rng.Float64() < c.opt.Strike {
 		c.strike(p)
 	}
+}
+
+// room is where packets and their bytes lie: many in one piece of memory each, for
+// they come and go by the thousand.
+type room struct {
+	buf     []byte // of the message that is written now
+	bytes   []byte // what is left of a piece
+	packets []packet
+}
+
+// keep is b, in memory that nobody else has.
+func (r *room) keep(b []byte) []byte {
+	if len(r.bytes) < len(b) {
+		r.bytes = make([]byte, max(16<<10, len(b)))
+	}
+	n := copy(r.bytes, b)
+	p := r.bytes[:n:n]
+	r.bytes = r.bytes[n:]
+	return p
+}
+
+// packet is one that is not used yet.
+func (r *room) packet() *packet {
+	if len(r.packets) == 0 {
+		r.packets = make([]packet, 64)
+	}
+	p := &r.packets[0]
+	r.packets = r.packets[1:]
+	return p
+}
+
+// encode is the wire form of a message; it is good until the next.
+func (c *Cluster) encode(m ring.Message, version int) []byte {
+	c.room.buf = ring.AppendMessageAs(c.room.buf[:0], m, version)
+	return c.room.buf
 }
 
 // wire is the version in which two nodes talk.
@@ -169,7 +205,7 @@ func (c *Cluster) deliver(n *node, p *packet) {
 		c.fail(7, "n%d sent what does not parse: %v", p.src+1, err)
 		return
 	}
-	if c.rng.IntN(64) == 0 && !bytes.Equal(ring.AppendMessageAs(nil, msg, int(p.bytes[0])), p.bytes) {
+	if c.rng.IntN(64) == 0 && !bytes.Equal(c.encode(msg, int(p.bytes[0])), p.bytes) {
 		c.fail(7, "%T is not written back as it was read", msg)
 	}
 	if p.to.Inc != 0 && p.to.Inc != n.me.Inc { // renamed while the packet waited

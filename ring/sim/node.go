@@ -167,7 +167,7 @@ func (c *Cluster) step(n *node, ev ring.Event) {
 	}
 	c.Count.Steps++
 	eff := n.m.Step(n.clock.at(c.now), ev)
-	n.seen = n.m.Inspect()
+	n.seen = n.m.Glance()
 	c.traces(n, eff.Trace)
 	c.checkStep(n, &eff)
 	if n.stall > 0 {
@@ -188,7 +188,7 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 	for k := range eff.Deliver {
 		if d := &eff.Deliver[k]; k == 0 && d.Rider == ring.RiderViews && d.Index == n.st.index {
 			// The view of a snapshot that was fetched, or found on the disk.
-			if d.View.String() != n.st.view.String() {
+			if !sameView(d.View, n.st.view) {
 				c.fail(2, "n%d is told at %d that its snapshot's view is %s, it is %s", n.i+1, d.Index, d.View, n.st.view)
 			}
 			n.free = d.FreeAt
@@ -244,6 +244,10 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 	}
 	n.wake = eff.Wake
 	c.arm(n)
+}
+
+func sameView(v, w ring.View) bool {
+	return v.Number == w.Number && slices.Equal(v.Members, w.Members)
 }
 
 // arm schedules the timer event unless an earlier one is under way.

@@ -22,6 +22,7 @@ type Cluster struct {
 	now     int64 // true time, ns
 	seq     uint64
 	heap    heap
+	room    room
 	nodes   []*node
 	cut     [][]int64 // cut[i][j]: datagrams from i to j are lost until then
 	faults  bool

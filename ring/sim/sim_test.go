@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"testing"
@@ -40,6 +41,9 @@ func TestRandom(t *testing.T) {
 	}
 	limit := int(env(t, "STOP", 20)) // so many failures are enough
 	only := int(env(t, "ONLY", 0))
+	// Virtual clusters are small and die young: collecting after each few MB took
+	// a quarter of the time.
+	defer debug.SetGCPercent(debug.SetGCPercent(600))
 	const workers = 2
 	var mu sync.Mutex
 	var sum Counters

@@ -67,12 +67,41 @@ type slots struct {
 	pages []atomic.Pointer[slotPage]
 	top   atomic.Int64 // slots that were ever taken
 
+	rests  atomic.Bool   // the sweeper saw nothing and sleeps until roused
+	roused chan struct{} // a request began while it slept
+
 	mu   sync.Mutex
 	free []int
 }
 
 func newSlots(limit int) *slots {
-	return &slots{start: time.Now(), pages: make([]atomic.Pointer[slotPage], (limit+slotsPerPage-1)/slotsPerPage)}
+	return &slots{
+		start: time.Now(), pages: make([]atomic.Pointer[slotPage], (limit+slotsPerPage-1)/slotsPerPage),
+		roused: make(chan struct{}, 1),
+	}
+}
+
+// rest lets the sweeper sleep; false: a request runs. Whoever begins one after
+// that rouses it.
+func (s *slots) rest() bool {
+	s.rests.Store(true)
+	for i := range int(s.top.Load()) {
+		if _, running := s.at(i).look(); running {
+			s.rests.Store(false)
+			return false
+		}
+	}
+	return true
+}
+
+// rouse is called after a request has begun.
+func (s *slots) rouse() {
+	if s.rests.Load() && s.rests.CompareAndSwap(true, false) {
+		select {
+		case s.roused <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (s *slots) at(i int) *slot { return &s.pages[i/slotsPerPage].Load()[i%slotsPerPage] }
@@ -163,6 +192,7 @@ func (t *tracked) begin(ctx *fasthttp.RequestCtx, at time.Time) {
 	t.slot.sent.Store(0)
 	t.slot.began.Store(int64(at.Sub(t.slots.start)))
 	t.slot.state.Store(t.number<<slotNumber | slotRunning)
+	t.slots.rouse()
 }
 
 // responds tells, when a handler is done, that its response may take long.

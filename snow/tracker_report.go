@@ -31,6 +31,8 @@ const (
 	// sweepEvery is how often the slots are looked at; begins and ends are told
 	// then.
 	sweepEvery = 25 * time.Millisecond
+	// restEvery is how often while nothing runs here and nothing is claimed.
+	restEvery = time.Second
 	// offsetEvery is how often offsets are told.
 	offsetEvery = time.Second
 	// tickEvery is how often cluster time is counted, while effects wait for it.
@@ -243,6 +245,20 @@ func (r *reporter) accepted(op *queue.Op, t *queue.Table) {
 	r.over = slices.DeleteFunc(r.over, func(n uint64) bool { _, done := slices.BinarySearch(op.Ends, n); return done })
 }
 
+// idle reports whether there is nothing to do until a request begins or the table
+// changes.
+func (r *reporter) idle(t *queue.Table) bool {
+	if len(r.live) > 0 || len(r.over) > 0 || len(t.Claims(r.me)) > 0 {
+		return false
+	}
+	stray := false // compare will find it
+	t.Of(r.me, func(e *queue.Entry) bool {
+		stray = e.Owner == r.me
+		return !stray
+	})
+	return !stray && r.slots.rest()
+}
+
 // settle ends what this node has claimed and does not go on with. Until FreeAt
 // the old owner may still send.
 func (r *reporter) settle(now ring.Instant, t *queue.Table) *queue.Op {
@@ -282,18 +298,33 @@ func (s *Server) RunQueue(ctx context.Context) error {
 		return nil
 	}
 	r := newReporter(s.slots)
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var roused, changed <-chan struct{} // nil but while nothing is to be told
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-roused:
+			roused, changed = nil, nil
+			timer.Reset(trackAfter) // before that nothing of the request is told
+			continue
+		case <-changed:
+			roused, changed = nil, nil
+			timer.Reset(sweepEvery)
+			continue
+		case <-timer.C:
 			s.report(ctx, r)
 		case done := <-s.flush:
 			s.report(ctx, r)
 			close(done)
 		}
+		pause := sweepEvery
+		if t := s.deps.Queue.Table(); r.idle(t) {
+			// A sweep on every timer would cost an idle node more than the token.
+			pause, roused, changed = restEvery, s.slots.roused, t.Changed()
+		}
+		timer.Reset(pause)
 	}
 }
 

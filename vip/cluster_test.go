@@ -89,6 +89,7 @@ func (c *cluster) join(id ring.NodeID, preparer bool, none bool) *fake {
 	defer moved.Wait()
 	cfg := DefaultConfig()
 	cfg.Lease = testLease
+	cfg.EndTold = id%2 == 0 // both ways must do
 	var d Driver = plainDriver{f}
 	if preparer {
 		d = f
@@ -126,10 +127,14 @@ func (c *cluster) join(id ring.NodeID, preparer bool, none bool) *fake {
 
 // renew is what the token does: it tells the manager of each new lease.
 func (f *fake) renew(ctx context.Context) {
-	told := ring.Instant(0)
+	told, ended := ring.Instant(0), ring.Instant(0)
 	for ctx.Err() == nil {
-		if until := f.LeaseUntil(); until != told {
+		switch until := f.LeaseUntil(); {
+		case until != told:
 			told = until
+			f.m.Renew(until)
+		case until != ended && until <= f.Now():
+			ended = until
 			f.m.Renew(until)
 		}
 		select {

@@ -153,6 +153,10 @@ type Config struct {
 	// Tick is the longest time between two looks at lease and table. Default 1s:
 	// changes wake the manager, and it knows the times that matter.
 	Tick time.Duration
+	// EndTold says that the shell calls Renew once more when the lease has run
+	// out. Default false: then the manager wakes at the end of each lease that it
+	// knew of to look, whether it was renewed or not.
+	EndTold bool
 	// Name of a node for people. Default: its id.
 	Name func(ring.NodeID) string
 }

@@ -88,10 +88,11 @@ func New(cfg Config, r Ring, d Driver, rider *table.Rider, serve Serve, log *slo
 // Renew hands a new end of the lease to the driver. The ring's shell must call
 // it for each change, after LeaseUntil tells the same; it never waits. What the
 // manager sleeps for stays right while the lease only grows, so it is woken for
-// a lease that comes back and for one that becomes shorter.
+// a lease that comes back, for one that becomes shorter, and when it is told the
+// same end again: then that is over.
 func (m *Manager) Renew(until ring.Instant) {
 	m.driver.Renew(until)
-	if before := m.renewed.Swap(int64(until)); int64(until) < before || m.out.Load() {
+	if before := m.renewed.Swap(int64(until)); int64(until) <= before || m.out.Load() {
 		m.wake()
 	}
 }

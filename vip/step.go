@@ -36,7 +36,9 @@ func (m *Manager) step(ctx context.Context, t *table.Table) time.Duration {
 	m.out.Store(at.lease <= at.now)
 	at.wake = at.now.Add(m.cfg.Tick)
 	at.wakeAt(m.noOps)
-	at.wakeAt(at.lease)
+	if !m.cfg.EndTold {
+		at.wakeAt(at.lease)
+	}
 	changed := m.fitness()
 	if m.seen != t || changed {
 		if m.seen == nil || m.seen.View.Number != t.View.Number {

@@ -1,8 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"rain/ring"
@@ -10,7 +12,7 @@ import (
 )
 
 // apply does what a step says, in the order that ring.Effects asks for.
-func (n *Node) apply(e ring.Effects) {
+func (n *Node) apply(now ring.Instant, e ring.Effects) {
 	if e.Adopt {
 		if err := n.restoreFetched(); err != nil {
 			// The snapshot was whole when it came; only the disk can have
@@ -52,8 +54,24 @@ func (n *Node) apply(e ring.Effects) {
 		n.setLease(0)
 		n.member.Store(false)
 	default:
-		n.waker.Set(e.Wake)
+		n.waker.Set(n.alarmAt(now, e))
 	}
+}
+
+// alarmAt is when the machine wants to be called, or the lease ends: whoever goes
+// by it needs no timer of his own, which would go off for each old end.
+func (n *Node) alarmAt(now ring.Instant, e ring.Effects) ring.Instant {
+	switch {
+	case e.Lease == 0:
+	case now < e.Lease:
+		if e.Wake == 0 || e.Lease < e.Wake {
+			return e.Lease
+		}
+	case n.ended != e.Lease:
+		n.ended = e.Lease
+		n.onLease(e.Lease)
+	}
+	return e.Wake
 }
 
 func (n *Node) sendAll(list []ring.Envelope) {
@@ -75,9 +93,15 @@ func (n *Node) sendAll(list []ring.Envelope) {
 }
 
 func (n *Node) keepRows(t *ring.Token) {
-	rows := t.Rows
-	n.rows.Store(&rows)
+	old := n.rows.Load()
+	if slices.EqualFunc(old.rows, t.Rows, sameRow) {
+		return
+	}
+	n.rows.Store(newRowSet(t.Rows))
+	close(old.changed)
 }
+
+func sameRow(a, b ring.Row) bool { return a.Member == b.Member && bytes.Equal(a.Data, b.Data) }
 
 func (n *Node) deliver(d *ring.Delivery) {
 	if d.Rider == ring.RiderViews {

@@ -122,7 +122,8 @@ func (n *Node) step(ev ring.Event) {
 	if n.m == nil {
 		return // at its end; again() makes a new one
 	}
-	n.apply(n.m.Step(clock.Now(), ev))
+	now := clock.Now()
+	n.apply(now, n.m.Step(now, ev))
 }
 
 // again begins a new life if the last one ended with Restart.

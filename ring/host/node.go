@@ -56,7 +56,7 @@ type Node struct {
 	me      atomic.Pointer[ring.Member]
 	view    atomic.Pointer[ring.View]
 	member  atomic.Bool
-	rows    atomic.Pointer[[]ring.Row]
+	rows    atomic.Pointer[rowSet]
 	diskErr atomic.Pointer[string]
 
 	// With the turn only; see mailbox.
@@ -68,6 +68,7 @@ type Node struct {
 	life     atomic.Uint64            // counts machines; written with the turn only
 	writer   *writer
 	row      []byte
+	ended    ring.Instant              // the lease whose end was told last
 	since    map[ring.NodeID]time.Time // when an id came into the view or left it
 	fetched  fetchState
 	rejoin   ring.Incarnation
@@ -101,6 +102,7 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 		left: make(chan struct{}), done: make(chan struct{}), since: map[ring.NodeID]time.Time{},
 		onLease: func(ring.Instant) {}, spoken: map[ring.NodeID]spokenBy{},
 	}
+	n.rows.Store(newRowSet(nil))
 	slices.SortFunc(n.riders, func(a, b RiderReg) int { return int(a.ID) - int(b.ID) })
 	for _, r := range n.riders {
 		b, err := snapshotBytes(r.Rider)
@@ -127,7 +129,8 @@ func Open(cfg Config, riders []RiderReg, log *slog.Logger) (*Node, error) {
 // Attach gives the node its ways to the others.
 func (n *Node) Attach(tr datagrams, bulk bulkDialer) { n.tr, n.bulk = tr, bulk }
 
-// OnLease sets what is called, by who has the turn, whenever the lease changes;
+// OnLease sets what is called, by who has the turn, whenever the lease changes,
+// and once more with the same end when that has passed without a new one;
 // it must only store a value or send a signal. Call it before Run.
 func (n *Node) OnLease(f func(until ring.Instant)) { n.onLease = f }
 
@@ -189,12 +192,19 @@ func (n *Node) View() ring.View {
 	return ring.View{}
 }
 
-// Rows are the members' load rows, as last seen on the token.
-func (n *Node) Rows() []ring.Row {
-	if r := n.rows.Load(); r != nil {
-		return *r
-	}
-	return nil
+// rowSet is the rows of a token.
+type rowSet struct {
+	rows    []ring.Row
+	changed chan struct{} // closed when there are others
+}
+
+func newRowSet(rows []ring.Row) *rowSet { return &rowSet{rows: rows, changed: make(chan struct{})} }
+
+// Rows are the members' load rows, as last seen on the token. The channel is
+// closed when there are others.
+func (n *Node) Rows() ([]ring.Row, <-chan struct{}) {
+	r := n.rows.Load()
+	return r.rows, r.changed
 }
 
 // SetRow puts bytes (at most ring.MaxRow) on the token under this node's name.

@@ -18,7 +18,8 @@ func (n *Node) versionOf(to ring.Member) int {
 	if n.cfg.RowVersion == nil {
 		return ring.WireVersion
 	}
-	for _, r := range n.Rows() {
+	rows, _ := n.Rows()
+	for _, r := range rows {
 		if r.Member != to {
 			continue
 		}

@@ -16,8 +16,9 @@ import (
 // died, and those whose beginning this node did not hear the end of. It returns
 // when ctx ends and nothing of the service runs any more.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.cfg.ClaimEvery)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var changed <-chan struct{} // nil but while there is nothing to finish
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,21 +28,41 @@ func (s *Service) Run(ctx context.Context) error {
 			s.stop()
 			s.wg.Wait()
 			return nil
-		case <-tick.C:
-			s.claim()
+		case <-changed:
+		case <-s.doubts:
+		case <-timer.C:
+			t := s.ledger.Table()
+			changed = t.Changed()
+			if s.claim(t) {
+				changed = nil
+				timer.Reset(s.cfg.ClaimEvery)
+			} else {
+				timer.Reset(restFactor * s.cfg.ClaimEvery)
+			}
+			continue
 		}
+		changed = nil
+		timer.Reset(s.cfg.ClaimEvery)
 	}
 }
 
-// claim starts what this node owns and nobody here deals with.
-func (s *Service) claim() {
-	t, self := s.ledger.Table(), s.ledger.Self()
+// restFactor is how many times as long Run waits while there is nothing to
+// finish, and the table does not change: a timer that goes off more often than
+// the token comes would be most of what an idle node costs.
+const restFactor = 20
+
+// claim starts what this node owns and nobody here deals with. It reports whether
+// anything is left to do.
+func (s *Service) claim(t *queue.Table) (left bool) {
+	self := s.ledger.Self()
 	for _, entry := range t.Claims(self) {
 		if entry.Kind == queue.Effect {
 			s.resume(entry)
+			left = true
 		}
 	}
 	for _, id := range s.doubtful() {
+		left = true
 		entry := t.Find(id)
 		switch {
 		case entry != nil && entry.Owner == self && entry.Outcome == nil:
@@ -50,6 +71,7 @@ func (s *Service) claim() {
 			s.forget(id) // ended, another's, or of an earlier life of ours: a claim by now
 		}
 	}
+	return left
 }
 
 func (s *Service) doubtful() []queue.EntryID {

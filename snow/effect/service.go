@@ -85,6 +85,7 @@ type Service struct {
 	running map[queue.EntryID]bool // begun here, or being finished here
 	unsure  map[queue.EntryID]bool // whether they were begun was not heard
 	keys    map[string]bool        // scope and key of requests in hand
+	doubts  chan struct{}          // unsure has one more
 	wg      sync.WaitGroup
 }
 
@@ -100,6 +101,7 @@ func New(cfg Config, ledger Ledger, effects []Effect, log *slog.Logger) (*Servic
 	s := &Service{
 		cfg: cfg, ledger: ledger, log: log, effects: map[string]Effect{}, slots: make(chan struct{}, cfg.MaxRunning),
 		running: map[queue.EntryID]bool{}, unsure: map[queue.EntryID]bool{}, keys: map[string]bool{},
+		doubts: make(chan struct{}, 1),
 	}
 	for _, e := range effects {
 		n := e.Name()
@@ -230,6 +232,10 @@ func (s *Service) doubt(id queue.EntryID) {
 	defer s.mu.Unlock()
 	if len(s.unsure) < maxUnsure {
 		s.unsure[id] = true
+	}
+	select {
+	case s.doubts <- struct{}{}:
+	default:
 	}
 }
 

@@ -242,6 +242,7 @@ func (n *node) buildVIP(ctx context.Context) (func(), error) {
 	cfg.Driver = n.file.VIP.Driver
 	cfg.Port = uint16(n.file.Web.VIPPort)
 	cfg.Lease = n.timing.Lease
+	cfg.EndTold = n.file.Cluster.Policy != "any" // there it may be another lease than the ring's that ends
 	cfg.Name = n.known.name
 	for _, p := range n.file.VIP.Pools {
 		pool := vip.PoolConfig{Name: p.Name, Interface: p.Interface}

@@ -14,6 +14,7 @@ import (
 	"rain/cmd/internal/cli"
 	"rain/ring"
 	"rain/ring/host"
+	"rain/vip/table"
 )
 
 // run starts all loops and ends them in order. base outlives ctx by the drain:
@@ -159,15 +160,21 @@ func (n *node) shutdownServers() {
 // learn keeps names and addresses of other members as their rows tell them.
 func (n *node) learn(ctx context.Context) error {
 	seen := map[ring.NodeID]string{}
-	return every(ctx, retryEvery, func() {
-		for _, r := range n.host.Rows() {
+	for {
+		rows, changed := n.host.Rows()
+		for _, r := range rows {
 			if r.Member.ID == n.file.Node.ID || seen[r.Member.ID] == string(r.Data) {
 				continue
 			}
 			seen[r.Member.ID] = string(r.Data)
 			n.setPeer(r.Member.ID, n.known.learn(r.Member.ID, r.Data))
 		}
-	})
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
 }
 
 // proposePools gives a new cluster the pools of this node's file; afterwards
@@ -177,16 +184,31 @@ func (n *node) proposePools(ctx context.Context) error {
 	if len(pools) == 0 {
 		return nil
 	}
-	return every(ctx, retryEvery, func() {
-		if !n.host.Primary() || len(n.vips.Table().Pools()) > 0 {
-			return
+	for {
+		t := n.vips.Table()
+		var again <-chan time.Time
+		if len(t.Pools()) == 0 {
+			n.tryPools(ctx, pools)
+			again = time.After(retryEvery)
 		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		if err := n.manager.SetPools(ctx, pools); err != nil {
-			n.log.Info("proposing the pools of VIPs", slog.Any("err", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.Changed():
+		case <-again:
 		}
-	})
+	}
+}
+
+func (n *node) tryPools(ctx context.Context, pools []table.Pool) {
+	if !n.host.Primary() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := n.manager.SetPools(ctx, pools); err != nil {
+		n.log.Info("proposing the pools of VIPs", slog.Any("err", err))
+	}
 }
 
 // noteVIPEvents puts moves of addresses into the event log: who owns it now, and

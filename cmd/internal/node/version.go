@@ -50,7 +50,8 @@ func rowVersion(data []byte) int {
 
 func (n *node) spoken() (version int, older []ring.NodeID) {
 	versions := map[ring.NodeID]int{n.file.Node.ID: maxVersion}
-	for _, r := range n.host.Rows() {
+	rows, _ := n.host.Rows()
+	for _, r := range rows {
 		if x, ok := parseRow(r.Data); ok && r.Member.ID != n.file.Node.ID {
 			versions[r.Member.ID] = x.Max
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,8 @@ type alarm struct {
 	fire func()
 	done chan struct{}
 
-	handed atomic.Bool // a pump takes the expiries
+	handed atomic.Bool                         // a pump takes the expiries
+	note   atomic.Pointer[func(time.Duration)] // is told how late others came
 
 	mu     sync.Mutex
 	at     ring.Instant // 0: off, or fired already
@@ -62,11 +64,14 @@ func (a *alarm) start(fire func()) error {
 // has the turn.
 func (w *Waker) Source() pump.Source {
 	a := &w.alarm
-	return pump.Source{FD: a.fd, Hand: a.handed.Store, Ready: func(fd int) {
-		if expired(uintptr(fd)) && !a.passed() {
-			a.fire()
+	ready := func(fd int) {
+		if expired(uintptr(fd)) {
+			if _, closed := a.passed(); !closed {
+				a.fire()
+			}
 		}
-	}}
+	}
+	return pump.Source{FD: a.fd, Hand: a.handed.Store, Ready: ready, Alarms: func(note func(time.Duration)) { a.note.Store(&note) }}
 }
 
 // wait sleeps in the poller. stop ends it and waits.
@@ -75,24 +80,32 @@ func (a *alarm) wait() {
 	mine := func(fd uintptr) bool { return !a.handed.Load() && expired(fd) }
 	for {
 		err := a.raw.Read(mine)
+		late, closed := a.passed()
 		switch {
-		case a.passed():
+		case closed:
 			return
 		case err != nil:
 			panic(fmt.Sprintf("clock: waiting for a timerfd: %v", err)) // nobody else knows this descriptor: a bug
+		}
+		if note := a.note.Load(); note != nil {
+			(*note)(late)
 		}
 		a.fire()
 	}
 }
 
-// passed notes an expiry, and reports whether the alarm is off for good.
-func (a *alarm) passed() (closed bool) {
+// passed notes an expiry. It returns how late that is, and whether the alarm is
+// off for good.
+func (a *alarm) passed() (late time.Duration, closed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.at <= Now() { // else it was set anew just now
+	if now := Now(); a.at <= now { // else it was set anew just now
+		if a.at > 1 { // an instant, and not only a way to say at once
+			late = now.Sub(a.at)
+		}
 		a.at = 0
 	}
-	return a.closed
+	return late, a.closed
 }
 
 // expired takes the expiry; false: there is none yet.

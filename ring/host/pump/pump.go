@@ -12,7 +12,9 @@
 // readable; Ready is called in the pump's thread only; and before a timer, the sockets.
 //
 // Limits: Linux only. The pump decides at most Config.Look late that the node is
-// busy. Times are wall-clock durations; loads are shares of one core.
+// busy, if an alarm goes off by then: it has no timer of its own for that, which
+// would cost an idle node more than the token's. Without alarms it looks every
+// 20 Look. Times are wall-clock durations; loads are shares of one core.
 package pump
 
 import (
@@ -33,13 +35,16 @@ type Source struct {
 	Hand func(toPump bool)
 	// Ready takes what can be read from fd, a copy of FD, without waiting.
 	Ready func(fd int)
+	// Alarms is for timers: it has note called for each alarm that the usual
+	// reader takes, with how late that was. Else nil.
+	Alarms func(note func(late time.Duration))
 }
 
 // Config says when a node is busy.
 type Config struct {
-	Look  time.Duration // how often to look
+	Look  time.Duration // how often to look, at alarms that go off anyway
 	Load  float64       // it is busy from this load of the process on, 1 being a core
-	Late  time.Duration // or when a goroutine is woken so late
+	Late  time.Duration // or when a goroutine is woken so late by an alarm
 	Quiet time.Duration // and no longer after so long with less than half the load on average
 	// OnChange, if not nil, is called by Run when the pump has begun to take
 	// over, and when it has given all back.

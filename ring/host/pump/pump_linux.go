@@ -44,7 +44,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		defer unix.Close(fd)
 		polls = append(polls, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	for p.awaitWork(ctx) {
+	for w := p.newWatch(); w.await(ctx); {
 		done := make(chan error, 1)
 		go func() {
 			runtime.LockOSThread() // and never unlocked: the thread ends with its priority

@@ -173,6 +173,42 @@ func TestFirstSourcesComeFirst(t *testing.T) {
 	}
 }
 
+// An idle node has no timer for looking: alarms tell.
+func TestLateAlarmMakesBusy(t *testing.T) {
+	c := newCounter(t)
+	cfg := DefaultConfig()
+	cfg.Look, cfg.Load, cfg.Late, cfg.Quiet = 20*time.Millisecond, 1e12, time.Hour, time.Hour
+	var note func(time.Duration)
+	s := c.source()
+	s.Alarms = func(f func(time.Duration)) { note = f }
+	p, err := New(cfg, []Source{s}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := p.newWatch()
+	w.start()
+	isBusy := func() bool { return len(w.busy) > 0 }
+	note(2 * time.Hour)
+	if isBusy() {
+		t.Error("busy before it is time to look")
+	}
+	w.at = w.at.Add(-cfg.Look)
+	note(time.Minute)
+	if isBusy() {
+		t.Error("busy for an alarm that is not late")
+	}
+	w.at = w.at.Add(-cfg.Look)
+	note(2 * time.Hour)
+	if !isBusy() {
+		t.Error("not busy after a late alarm")
+	}
+	w.stop()
+	w.start()
+	if isBusy() {
+		t.Error("busy from the last time")
+	}
+}
+
 func TestIdlePumpTouchesNothing(t *testing.T) {
 	c := newCounter(t)
 	cfg := DefaultConfig()

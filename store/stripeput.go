@@ -19,11 +19,11 @@ import (
 
 const (
 	// gather is how many blocks go their way together: a hand-over, and a write to
-	// a member, cost a wake-up each.
-	gather = 4
+	// a member, cost a wake-up each. Eight cost a twentieth less than four.
+	gather = 8
 	// ahead is how many batches a member may be behind the client before the put
 	// waits for it.
-	ahead = 2
+	ahead = 1
 	// unitHead is a unit's length on the wire, before it.
 	unitHead = 4
 )

@@ -32,7 +32,7 @@ const (
 	// then.
 	sweepEvery = 25 * time.Millisecond
 	// restEvery is how often while nothing runs here and nothing is claimed.
-	restEvery = time.Second
+	restEvery = 5 * time.Second
 	// offsetEvery is how often offsets are told.
 	offsetEvery = time.Second
 	// tickEvery is how often cluster time is counted, while effects wait for it.

@@ -49,7 +49,7 @@ func (s *Service) Run(ctx context.Context) error {
 // restFactor is how many times as long Run waits while there is nothing to
 // finish, and the table does not change: a timer that goes off more often than
 // the token comes would be most of what an idle node costs.
-const restFactor = 20
+const restFactor = 100
 
 // claim starts what this node owns and nobody here deals with. It reports whether
 // anything is left to do.

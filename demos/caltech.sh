@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The demonstration of the seeds: ten hosts with two interfaces each on four
 # switches. Films play in three of the hosts by 'rainvideo play', and in a client
-# over the virtual addresses, while somebody breaks links, interfaces, switches and
+# over the virtual addresses, there also in a real browser (headless Chromium by
+# Playwright; without them that row says so), while somebody breaks links, interfaces, switches and
 # hosts at random, and mends them again, always leaving so many nodes connected
 # that no film may be lost. In the end there is a report, and a picture of what was
 # broken when and what each viewer saw.
@@ -52,6 +53,8 @@ BIN=${RAIN_BIN:-}
 if [ -z "$BIN" ]; then
 	BIN=$work/bin
 	say "building"
+	# The browser wants the film's player, which npm builds; without it is told as skipped.
+	[ -e "$here/assets/dist/player.js" ] || make -s -C "$here" assets >&2
 	(cd "$here" && go build -o "$BIN/" ./demos/lab ./cmd/rainvideo ./cmd/rainctl) || exit 1
 fi
 
@@ -92,4 +95,5 @@ rate=$((size * 1000 / ${length_ms:?no film}))
 say "film of $size bytes, $rate a second; breaking for $length"
 "$BIN/lab" show "$plan" --player "$BIN/rainvideo" --rate "$rate" --play n1,n6,n9 \
 	--watch http://10.77.100.1:8080/video/show/index.m3u8 --watch http://10.77.100.2:8080/video/show/index.m3u8 \
+	--page http://10.77.100.2:8080/video/show/ --browser "$here/demos/film-view.mjs" \
 	--for "$length" --seed "$seed" --at-once "$once" --every "$every" --out "$out"

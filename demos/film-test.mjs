@@ -20,48 +20,24 @@
 // all held. Needs node 20, 'npm ci' in assets/ui, a Chromium ($CHROMIUM) with
 // H.264, and bin/; without them it says "skipped film-browser: ..." and exits 0.
 import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { arg, builtBin, filmPage, find, helpIfAsked, lateness, load, onSegment, play, playsFilms, sleep, until } from './browser.mjs'
 
 const STAND_MS = 500, AHEAD_S = 6.05
 const GONE_MS = 1000 // one that stands still for longer can promise nothing
 const LATE_MS = 100 // a machine that stands still for longer is too busy to judge a stand with film in hand
-const here = f => fileURLToPath(new URL(f, import.meta.url))
-const arg = (name, def) => { const i = process.argv.indexOf(name); return i < 0 ? def : process.argv[i + 1] }
-if (process.argv.includes('--help') || process.argv.includes('-h')) { // what is said at the top of this file
-  const lines = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n').slice(1)
-  console.log(lines.slice(0, lines.findIndex(l => !l.startsWith('//'))).map(l => l.replace(/^\/\/ ?/, '')).join('\n'))
-  process.exit(0)
-}
+helpIfAsked(import.meta.url)
 const json = process.argv.includes('--json')
-const port = Number(arg('--port', 18790)), bin = arg('--bin', here('../bin')), only = arg('--only', '')
+const port = Number(arg('--port', 18790)), bin = arg('--bin', builtBin), only = arg('--only', '')
 const say = (...a) => console.error('film-test:', ...a)
-const sleep = ms => new Promise(r => setTimeout(r, ms))
 const skip = why => { console.log(`skipped film-browser: ${why}`); process.exit(0) }
 
-const program = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(p => p && existsSync(p))
-if (!program) skip('no Chromium is installed')
+const browser = find()
+if (browser.why) skip(browser.why)
 if (!existsSync(join(bin, 'rainvideo'))) { say(`${bin}/rainvideo is not there; run 'make build' first`); process.exit(1) }
-let chromium
-try {
-  ({ chromium } = createRequire(here('../assets/ui/package.json'))('playwright-core'))
-} catch {
-  skip("playwright-core is not installed; run 'npm ci' in assets/ui")
-}
-
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
-
-async function until(what, ms, f) {
-  const end = Date.now() + ms
-  for (let why = ''; ;) {
-    try { const v = await f(); if (v) return v } catch (err) { if (err.fatal) throw err; why = err.message }
-    if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s ${why}`)
-    await sleep(50)
-  }
-}
 
 class Demo {
   async start() {
@@ -121,37 +97,6 @@ class Demo {
   }
 }
 
-// watch is run in the page: it looks at the film every 20 ms.
-function watch() {
-  const video = document.getElementById('film')
-  const w = window.watched = { longest: 0, at: 0, late: 0, hand: 0, latest: 0, ahead: 0, errors: [] }
-  video.addEventListener('error', () => w.errors.push(video.error?.message ?? 'error'))
-  let last = video.currentTime, moved = performance.now(), looked = moved, late = 0
-  setInterval(() => {
-    const now = performance.now(), t = video.currentTime
-    const slept = Math.max(0, now - looked - 40) // a look is due every 20 ms: the machine stood, not the film
-    looked = now
-    w.latest = Math.max(w.latest, slept)
-    w.ahead = Math.max(w.ahead, window.rain.ahead())
-    if (video.ended) return
-    if (t !== last) { last = t; moved = now; late = 0; return }
-    late += slept
-    if (now - moved - late > w.longest) { w.longest = now - moved - late; w.at = t; w.late = late; w.hand = window.rain.ahead() }
-  }, 20)
-}
-
-// lateness tells for how long at most this process did not get to run.
-function lateness() {
-  const l = { most: 0, stop: () => clearInterval(timer) }
-  let last = performance.now()
-  const timer = setInterval(() => {
-    const now = performance.now()
-    l.most = Math.max(l.most, now - last - 40)
-    last = now
-  }, 20)
-  return l
-}
-
 // run plays the film and does act; it returns what it saw and what was broken.
 async function run(act) {
   const late = lateness()
@@ -160,35 +105,19 @@ async function run(act) {
   const seen = [], kills = [], broken = [], streams = []
   try {
     await demo.start()
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath: program, headless: true, viewport: { width: 900, height: 760 },
-      args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-    })
-    const page = context.pages()[0] ?? await context.newPage()
-    const asked = new Map()
-    page.on('request', r => asked.set(r, Date.now()))
-    page.on('response', async r => {
-      const n = /\/seg-(\d+)\.m4s/.exec(r.url())
-      if (!n || !r.ok()) return
-      const at = asked.get(r.request()), node = r.headers()['x-rain-node'], host = new URL(r.url()).host
-      if (await r.finished().catch(err => err)) return // cut off on the way, or the page is gone
-      seen.push({ segment: Number(n[1]), node, host, at })
-    })
+    const opened = await filmPage(browser, profile), page = opened.page
+    context = opened.context
+    onSegment(page, s => seen.push(s))
     const told = new Set()
     page.on('console', m => {
       if (m.type() !== 'error' || told.has(m.text()) || /ERR_(CONNECTION|EMPTY|NETWORK|INCOMPLETE|SOCKET)/.test(m.text())) return
       told.add(m.text())
       say('page:', m.text())
     })
-    await until('the page', 90_000, async () => { // before the play: an address may be on its way, so load again
-      await page.goto(demo.now.player, { timeout: 15_000 })
-      return page.waitForFunction(() => window.rain, null, { timeout: 15_000 })
-    })
-    if (!await page.evaluate(() => MediaSource.isTypeSupported('video/mp4; codecs="avc1.64001E,mp4a.40.2"'))) skip('this Chromium plays no H.264')
-    await page.locator('#play').click()
-    await page.waitForFunction(() => document.getElementById('film').currentTime > 0.2, null, { timeout: 15_000 })
+    await load(page, demo.now.player, 90_000) // before the play: an address may be on its way
+    if (!await playsFilms(page)) skip('this Chromium plays no H.264')
+    await play(page, 15_000)
     late.most = 0 // what was before is not of interest
-    await page.evaluate(watch)
     const time = () => page.evaluate(() => document.getElementById('film').currentTime)
     await act({
       page, demo, seen, time, streams, broken,
@@ -196,11 +125,12 @@ async function run(act) {
       after: k => seen.filter(s => s.at > k.at),
     })
     const w = await page.evaluate(() => window.watched)
+    const longest = w.stands.reduce((a, b) => b.ms > a.ms ? b : a, { ms: 0, at: 0, late: 0, hand: 0 })
     const busy = Math.max(w.latest, late.most)
-    if (w.longest > STAND_MS) {
-      const what = `the film stood for ${Math.round(w.longest)} ms at second ${w.at.toFixed(1)} with ${w.hand.toFixed(1)} s in hand`
+    if (longest.ms > STAND_MS) {
+      const what = `the film stood for ${Math.round(longest.ms)} ms at second ${longest.at.toFixed(1)} with ${longest.hand.toFixed(1)} s in hand`
       // Who has film in hand and does not show it waits for the processor.
-      if (w.hand > 0.5 && busy > LATE_MS) console.log(`skipped film-browser/stand: ${what}; this machine is too busy for its browser: it stood for ${Math.round(busy)} ms`)
+      if (longest.hand > 0.5 && busy > LATE_MS) console.log(`skipped film-browser/stand: ${what}; this machine is too busy for its browser: it stood for ${Math.round(busy)} ms`)
       else broken.push(what)
     }
     if (w.ahead > AHEAD_S) broken.push(`the player had ${w.ahead.toFixed(2)} s in hand`)
@@ -213,7 +143,7 @@ async function run(act) {
     })
     const judged = broken.length === 0 || busy < GONE_MS
     if (!judged) console.log(`skipped film-browser/run: this machine stood for ${Math.round(busy)} ms, so this is not judged: ${broken.join('; ')}`)
-    return { ok: broken.length === 0, judged, longest_stand_ms: Math.round(w.longest), machine_stood_ms: Math.round(w.late), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, streams, broken }
+    return { ok: broken.length === 0, judged, longest_stand_ms: Math.round(longest.ms), machine_stood_ms: Math.round(longest.late), most_in_hand_s: Number(w.ahead.toFixed(2)), segments: seen.length, played_s: Number((await time()).toFixed(1)), kills: out, streams, broken }
   } catch (err) {
     demo.complain()
     throw err

@@ -20,48 +20,29 @@
 // to DIR. Exit code 0: all held. Needs node 20, 'npm ci' in assets/ui, a Chromium
 // ($CHROMIUM), and bin/; without them it says "skipped gui-browser: ..." and exits 0.
 import { spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { arg, builtBin, find, flags, helpIfAsked, sleep, until } from './browser.mjs'
 
 const DRAWN_MS = 500, SWITCH_MS = 1000
-const here = f => fileURLToPath(new URL(f, import.meta.url))
-const arg = (name, def) => { const i = process.argv.indexOf(name); return i < 0 ? def : process.argv[i + 1] }
-if (process.argv.includes('--help') || process.argv.includes('-h')) { // what is said at the top of this file
-  const lines = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n').slice(1)
-  console.log(lines.slice(0, lines.findIndex(l => !l.startsWith('//'))).map(l => l.replace(/^\/\/ ?/, '')).join('\n'))
-  process.exit(0)
-}
+helpIfAsked(import.meta.url)
 const json = process.argv.includes('--json')
-const port = Number(arg('--port', 24050)), bin = arg('--bin', here('../bin')), crashes = Number(arg('--crashes', 3))
+const port = Number(arg('--port', 24050)), bin = arg('--bin', builtBin), crashes = Number(arg('--crashes', 3))
 const cpuSeconds = Number(arg('--cpu', 10)), shots = arg('--shots', '')
 const say = (...a) => console.error('gui-test:', ...a)
-const sleep = ms => new Promise(r => setTimeout(r, ms))
 const skip = why => { console.log(`skipped gui-browser: ${why}`); process.exit(0) }
 
-const program = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(p => p && existsSync(p))
-if (!program) skip('no Chromium is installed')
+const { program, chromium, require, why } = find()
+if (why) skip(why)
 if (!existsSync(join(bin, 'rainvideo'))) { say(`${bin}/rainvideo is not there; run 'make build' first`); process.exit(1) }
-const require = createRequire(here('../assets/ui/package.json'))
-let chromium, axe
+let axe
 try {
-  ({ chromium } = require('playwright-core'))
   axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 } catch {
-  skip("playwright-core and axe-core are not installed; run 'npm ci' in assets/ui")
+  skip("axe-core is not installed; run 'npm ci' in assets/ui")
 }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
-
-async function until(what, ms, f) {
-  const end = Date.now() + ms
-  for (let why = ''; ;) {
-    try { const v = await f(); if (v) return v } catch (err) { if (err.fatal) throw err; why = err.message }
-    if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s ${why}`)
-    await sleep(50)
-  }
-}
 
 class Demo {
   async start() {
@@ -317,7 +298,7 @@ async function cpu() {
 
 try {
   await demo.start()
-  browser = await chromium.launch({ executablePath: program, headless: true, args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--rain-test=${profile}`] })
+  browser = await chromium.launch({ executablePath: program, headless: true, args: [...flags, `--rain-test=${profile}`] })
   await demo.calm()
   if (cpuSeconds && process.platform === 'linux') await cpu()
   for (const scheme of ['light', 'dark']) {

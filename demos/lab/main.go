@@ -82,7 +82,9 @@ type showCmd struct {
 	Rate     int64         `required:"" help:"Bytes of a second of it."`
 	Play     []string      `help:"Hosts in which 'rainvideo play' shows it."`
 	Watch    []string      `help:"HLS playlists that are watched in the client."`
-	Client   string        `default:"client" help:"The host for that."`
+	Page     string        `help:"A film's page, which a browser shows in the client."`
+	Browser  string        `default:"demos/film-view.mjs" help:"The script for that, by node."`
+	Client   string        `default:"client" help:"The host for these."`
 	Player   string        `default:"rainvideo" help:"The program rainvideo."`
 	For      time.Duration `default:"10m" help:"How long."`
 	Least    int           `default:"6" help:"Nodes that always stay connected."`

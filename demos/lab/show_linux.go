@@ -9,17 +9,15 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"rain/demos/lab/engine"
 	"rain/demos/lab/plan"
 	"rain/demos/lab/show"
-	"rain/demos/lab/viewer"
 	"rain/snow/admin"
 )
 
@@ -37,6 +35,7 @@ type stage struct {
 	start time.Time
 	doors map[string]*engine.Door
 	token string
+	runs  *heard // the browser's film; nil: there is no browser
 
 	mu    sync.Mutex
 	story show.Story
@@ -62,6 +61,7 @@ func (c *showCmd) Run(ctx context.Context, w io.Writer) error {
 	}
 	s.start = time.Now()
 	s.story = show.Story{API: 1, Net: s.plan.Name, Started: s.start.UTC(), Least: c.Least, Near: c.Near}
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.For)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -70,7 +70,11 @@ func (c *showCmd) Run(ctx context.Context, w io.Writer) error {
 		wg.Go(func() { s.keep(s.play(ctx, host)) })
 	}
 	for i, url := range c.Watch {
-		wg.Go(func() { s.keep(s.watch(ctx, fmt.Sprintf("client hls %d", i+1), url)) })
+		wg.Go(func() { s.keep(s.watch(whole, fmt.Sprintf("client hls %d", i+1), url)) })
+	}
+	if c.Page != "" {
+		s.runs = &heard{first: make(chan struct{})}
+		wg.Go(func() { s.keep(s.browse(whole, "client Chromium", c.Page)) })
 	}
 	err = s.breakAll(ctx, b)
 	wg.Wait()
@@ -132,6 +136,13 @@ func (s *stage) breakAll(ctx context.Context, b *show.Breaker) error {
 		}
 		return nil
 	}
+	if s.runs != nil {
+		select { // a busy machine takes its time to start a browser
+		case <-s.runs.first:
+		case <-time.After(patience):
+		case <-ctx.Done():
+		}
+	}
 	var errs []error
 	wait := settle
 	for {
@@ -163,54 +174,6 @@ func (s *stage) keep(v show.Seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.story.Viewers = append(s.story.Viewers, v)
-}
-
-// play shows the film in a host, by 'rainvideo play', again and again.
-func (s *stage) play(ctx context.Context, host string) show.Seen {
-	v := show.Seen{Name: host + " rainvideo play"}
-	for ctx.Err() == nil {
-		cmd := exec.CommandContext(ctx, s.self, "--dir", s.Dir, "exec", host, s.Player, "play", s.Film, "--to", "-", "--quiet", "--cluster", filepath.Join(s.Dir, "lab.json"))
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-		cmd.WaitDelay = time.Second // it may be in the midst of a write that nobody reads
-		var said bytes.Buffer
-		cmd.Stderr = &said
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		begun := time.Now()
-		if err == nil {
-			var r viewer.Report
-			r, err = viewer.Pace(ctx, out, host, s.Rate, s.Ahead)
-			v.Showings = append(v.Showings, r)
-			err = errors.Join(err, cmd.Wait())
-		}
-		if err != nil && ctx.Err() == nil {
-			v.Failures = append(v.Failures, viewer.Moment{At: begun.UTC(), MS: float64(time.Since(begun).Milliseconds()), Text: fmt.Sprintf("%v: %s", err, strings.TrimSpace(said.String()))})
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second): // somebody starts it again
-			}
-		}
-	}
-	return v
-}
-
-// watch shows an HLS film in the client.
-func (s *stage) watch(ctx context.Context, name, url string) show.Seen {
-	v := show.Seen{Name: name}
-	left := time.Until(s.start.Add(s.For)) - time.Second
-	out, err := exec.CommandContext(ctx, s.self, "--dir", s.Dir, "exec", s.Client, s.self, "view", url, "--for", left.String(), "--ahead", s.Ahead.String(), "--again", "--give-up", "1500ms").Output()
-	var r viewer.Report
-	if err == nil {
-		err = json.Unmarshal(out, &r)
-	}
-	if err != nil {
-		v.Failures = append(v.Failures, viewer.Moment{At: s.start.UTC(), MS: float64(left.Milliseconds()), Text: err.Error()})
-		return v
-	}
-	v.Showings = append(v.Showings, r)
-	return v
 }
 
 // look samples the primary view.
@@ -280,6 +243,7 @@ func (s *stage) tell(w io.Writer) error {
 	if err := os.MkdirAll(s.Out, 0o755); err != nil {
 		return err
 	}
+	slices.SortFunc(s.story.Viewers, func(a, b show.Seen) int { return strings.Compare(a.Name, b.Name) })
 	var words, picture bytes.Buffer
 	whole, err := json.MarshalIndent(&s.story, "", " ")
 	if err = errors.Join(err, s.story.Write(&words), s.story.SVG(&picture)); err != nil {

@@ -125,7 +125,9 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 		l.nodes = append(l.nodes, fmt.Sprintf("n%d", i+1))
 	}
 	if !slices.Contains(flags, "--empty") {
+		answered := time.Now()
 		l.until("one view of all", 60*time.Second, func() bool { return l.agree(l.nodes) })
+		t.Logf("first view of all %d nodes after %v", len(l.nodes), time.Since(answered).Round(10*time.Millisecond))
 	}
 	return l
 }

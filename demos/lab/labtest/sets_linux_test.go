@@ -1,6 +1,7 @@
 package labtest
 
 import (
+	"cmp"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -20,6 +21,7 @@ var (
 	flagFaults = flag.Int("faults", 3, "how many faults a set has at most; at least two")
 	flagSeed   = flag.Uint64("seed", 1, "of the choice of faults")
 	flagSet    = flag.String("set", "", "these faults (n6-s2 n3-s3 s1-s2) each time, instead of random ones")
+	flagKeep   = flag.String("keep", "", "a folder for the logs and the links' histories of all nodes when the view changed and should not have; the test ends then")
 	flagSkip   = flag.Int("skip", 0, "sets not to try: to go on where another run stopped")
 )
 
@@ -56,6 +58,23 @@ type tally struct {
 	worst           time.Duration
 }
 
+// number is that of the view that all nodes are in. A node whose lease has just
+// lapsed says nothing of it: then again.
+func (l *lab) number() (n uint64) {
+	l.t.Helper()
+	l.until("view of all", 30*time.Second, func() bool {
+		vs := l.views(l.nodes)
+		n = vs[l.nodes[0]].number
+		for _, v := range vs {
+			if v.number != n {
+				return false
+			}
+		}
+		return len(vs) == len(l.nodes)
+	})
+	return n
+}
+
 // hold breaks a set and waits until the members of the primary view are those
 // that the one-relay checker and the quorum rule say: as many as can all talk to
 // each other with one relay, and such that all of them can. Then it mends the
@@ -84,8 +103,9 @@ func (l *lab) hold(p *plan.Plan, n *topology.Net, set []topology.Element, sum *t
 		sum.undecided++
 		return
 	}
-	before := l.views(l.nodes)[l.nodes[0]].number
+	before := l.number()
 	start := time.Now()
+	cores := l.cores()
 	l.all("cut", set)
 	time.Sleep(300 * time.Millisecond) // for what the faults do, not what was before
 	l.until("view of those that the checker says after "+text(set), 60*time.Second, func() bool {
@@ -107,11 +127,19 @@ func (l *lab) hold(p *plan.Plan, n *topology.Net, set []topology.Element, sum *t
 	sum.done++
 	sum.worst = max(sum.worst, took)
 	l.t.Logf("%s: %d of %d after %v", text(set), want, len(l.nodes), took.Round(10*time.Millisecond))
+	healed := time.Now()
 	l.all("heal", set)
 	l.until("view of all after the heal of "+text(set), 60*time.Second, func() bool { return l.agree(l.nodes) })
-	if changes := int(l.views(l.nodes)[l.nodes[0]].number - before); loss == 0 && changes > 0 {
+	stood := cores.told()
+	if changes := int(l.number() - before); loss == 0 && changes > 0 {
 		sum.changes += changes
-		l.t.Logf("%s: %d changes of the view, though all can reach each other; the nodes' logs until now:", text(set), changes)
+		l.t.Logf("%s: %d changes of the view, though all can reach each other; cut at %s, healed at %s; cores that stood: %s", text(set), changes,
+			start.UTC().Format(clock), healed.UTC().Format(clock), cmp.Or(strings.Join(stood, ", "), "none"))
+		if *flagKeep != "" {
+			l.keep(*flagKeep)
+			l.t.FailNow()
+		}
+		l.t.Log("the nodes' logs until now:")
 		l.logs()
 	}
 }

@@ -141,7 +141,9 @@ func TestPicture(t *testing.T) {
 		Faults: []Span{{"s1", Switch, 3, 9}, {"n1-s1", Link, 5, 7}, {"s1", Switch, 20, 30}},
 		Views:  []Sample{{0, 10, 1}, {4, 8, 3}, {10, 10, 4}},
 		Viewers: []Seen{{Name: "n1 <play>", Showings: []viewer.Report{{Started: start, Shown: 90_000, Stalled: 250, Longest: 250,
-			Stalls: []viewer.Moment{{At: start.Add(4 * time.Second), MS: 250}}, Lost: 2000, Failed: 1}}}},
+			Stalls: []viewer.Moment{{At: start.Add(4 * time.Second), MS: 250}}, Lost: 2000, Failed: 1,
+			Sent: []viewer.Sent{{At: start.Add(2 * time.Second), Segment: 0, Node: "n7"}, {At: start.Add(3 * time.Second), Segment: 1, Node: "n<8"}}}}},
+			{Name: "browser", Skipped: "no <Chromium>"}},
 	}
 	var b bytes.Buffer
 	if err := s.SVG(&b); err != nil {
@@ -155,7 +157,8 @@ func TestPicture(t *testing.T) {
 			t.Fatalf("the picture is no XML: %v\n%s", err, text)
 		}
 	}
-	for _, want := range []string{"switch s1, 3.0 to 9.0 s", "link n1-s1, 5.0 to 7.0 s", "n1 &lt;play&gt;", "2.00 s of film lost, 0.25 s stood still"} {
+	for _, want := range []string{"switch s1, 3.0 to 9.0 s", "link n1-s1, 5.0 to 7.0 s", "n1 &lt;play&gt;", "2.00 s of film lost, 0.25 s stood still",
+		"segment 0 from n7 at 2.0 s", "segment 1 from n&lt;8 at 3.0 s", "skipped: no &lt;Chromium&gt;"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in the picture", want)
 		}
@@ -164,7 +167,8 @@ func TestPicture(t *testing.T) {
 	if err := s.Write(&words); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"3 faults (switch 2, link 1, interface 0, crash 0, freeze 0)", "8 to 10 members and changed 3 times", "2.000 s lost, 1 stalls"} {
+	for _, want := range []string{"3 faults (switch 2, link 1, interface 0, crash 0, freeze 0)", "8 to 10 members and changed 3 times", "2.000 s lost, 1 stalls",
+		"segments from n7 1, n<8 1\n", "skipped: no <Chromium>\n"} {
 		if !strings.Contains(words.String(), want) {
 			t.Errorf("%q is not in\n%s", want, words.String())
 		}

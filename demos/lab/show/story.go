@@ -1,8 +1,12 @@
 package show
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"rain/demos/lab/viewer"
@@ -33,7 +37,8 @@ type Span struct {
 type Seen struct {
 	Name     string          `json:"name"`
 	Showings []viewer.Report `json:"showings"`
-	Failures []viewer.Moment `json:"failures"` // of the player itself
+	Failures []viewer.Moment `json:"failures"`          // of the player itself
+	Skipped  string          `json:"skipped,omitempty"` // why there was no such viewer
 }
 
 // Sample is how many members the primary view had at a moment.
@@ -52,6 +57,20 @@ func (s Seen) Lost() (lost, stalled, shown float64) {
 		shown += r.Shown / 1000
 	}
 	return lost, stalled, shown
+}
+
+// Sent tells which node sent how many segments, as far as the player knew.
+func (s Seen) Sent() (out []string) {
+	count := map[string]int{}
+	for _, r := range s.Showings {
+		for _, x := range r.Sent {
+			count[x.Node]++
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(count)) {
+		out = append(out, fmt.Sprintf("%s %d", cmp.Or(n, "?"), count[n]))
+	}
+	return out
 }
 
 // Lost is what all viewers lost, and how often a player gave up.
@@ -94,6 +113,10 @@ func (s *Story) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "the view had %d to %d members and changed %d times; at %d of %d looks no node was in a primary view\n", least, most, views, none, len(s.Views))
 	for _, v := range s.Viewers {
+		if v.Skipped != "" {
+			fmt.Fprintf(w, "  %-22s skipped: %s\n", v.Name, v.Skipped)
+			continue
+		}
 		lost, stalled, shown := v.Lost()
 		again, stalls, worst := 0, 0, 0.0
 		for _, r := range v.Showings {
@@ -103,6 +126,9 @@ func (s *Story) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "  %-22s %6.1f s of film shown, %.3f s lost, %d stalls of %.3f s in all, the longest %.0f ms; %d requests repeated, given up %d times\n",
 			v.Name, shown, lost, stalls, stalled, worst, again, len(v.Failures))
+		if by := v.Sent(); len(by) > 0 {
+			fmt.Fprintf(w, "  %-22s segments from %s\n", "", strings.Join(by, ", "))
+		}
 	}
 	lost, stalled, failures := s.Lost()
 	_, err := fmt.Fprintf(w, "in all: %.3f s of film lost, %.3f s stood still, given up %d times\n", lost, stalled, failures)

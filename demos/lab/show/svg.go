@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -133,6 +134,9 @@ func (p *picture) viewers(s *Story) {
 	p.y += 8
 	for _, v := range s.Viewers {
 		p.text(left-8, p.y+13, "r", v.Name)
+		if v.Skipped != "" {
+			p.text(left, p.y+13, "s", "skipped: "+v.Skipped)
+		}
 		for _, r := range v.Showings {
 			from := r.Started.Sub(s.Started).Seconds()
 			p.bar(from, min(from+(r.Shown+r.Stalled)/1000, s.Seconds), 8, "#1e8449", "film shown")
@@ -146,5 +150,46 @@ func (p *picture) viewers(s *Story) {
 			p.bar(at, at+m.MS/1000, 16, "#e74c3c", m.Text)
 		}
 		p.y += row
+		p.senders(s, v)
 	}
+}
+
+// senders draws who sent the segments: below the film a strip in the colour of
+// the node, from the segment's arrival to the next one's.
+func (p *picture) senders(s *Story, v Seen) {
+	nodes := map[string]bool{}
+	for _, r := range v.Showings {
+		end := min(r.Started.Sub(s.Started).Seconds()+(r.Shown+r.Stalled)/1000, s.Seconds)
+		for i, x := range r.Sent {
+			from, to := x.At.Sub(s.Started).Seconds(), end
+			if i+1 < len(r.Sent) {
+				to = r.Sent[i+1].At.Sub(s.Started).Seconds()
+			}
+			nodes[x.Node] = true
+			p.say(`<rect x="%.1f" y="%.1f" width="%.1f" height="5" fill="%s"><title>%s</title></rect>`, p.x(from), p.y-2,
+				max(p.x(to)-p.x(from), 0.5), sender(x.Node), html.EscapeString(fmt.Sprintf("segment %d from %s at %.1f s", x.Segment, x.Node, from)))
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	at := float64(left)
+	for _, n := range slices.Sorted(maps.Keys(nodes)) {
+		p.say(`<rect x="%.1f" y="%.1f" width="10" height="5" fill="%s"/>`, at, p.y+8, sender(n))
+		p.text(at+13, p.y+13, "s", n)
+		at += 50
+	}
+	p.text(left-8, p.y+13, "r s", "segments from")
+	p.y += row + 4
+}
+
+// sender is a node's colour: by the number in its name, so that neighbours differ.
+func sender(node string) string {
+	n := 0
+	for _, c := range node {
+		if c >= '0' && c <= '9' {
+			n = (10*n + int(c-'0')) % 3600
+		}
+	}
+	return fmt.Sprintf("hsl(%d 65%% %d%%)", n*137%360, 40+15*(n%2))
 }

@@ -51,7 +51,7 @@ func HLS(ctx context.Context, cfg Config) (Report, error) {
 		return w.report, err
 	}
 	for i := 0; time.Since(w.start) < cfg.For && ctx.Err() == nil; i = (i + 1) % len(list) {
-		w.segment(ctx, list[i])
+		w.segment(ctx, i, list[i])
 		if !w.rest(ctx, list[(i+1)%len(list)].film) {
 			break
 		}
@@ -73,7 +73,7 @@ type watcher struct {
 func (w *watcher) open(ctx context.Context) ([]segment, error) {
 	at := w.cfg.URL
 	for range 3 {
-		body, err := w.get(ctx, at, maxPlaylist)
+		body, _, err := w.get(ctx, at, maxPlaylist)
 		if err != nil {
 			return nil, fmt.Errorf("viewer: playlist %s: %w", at, err)
 		}
@@ -134,12 +134,13 @@ func parsePlaylist(at, text string) (list []segment, next string, err error) {
 }
 
 // segment gets one, or notes that it is lost.
-func (w *watcher) segment(ctx context.Context, s segment) {
+func (w *watcher) segment(ctx context.Context, number int, s segment) {
 	for {
 		begun := time.Now()
 		w.report.Requests++
-		_, err := w.get(ctx, s.url, maxSegment)
+		_, node, err := w.get(ctx, s.url, maxSegment)
 		if err == nil {
+			w.report.sent(time.Now().UTC(), number, node)
 			w.report.Slowest = max(w.report.Slowest, ms(time.Since(begun)))
 			w.play.Arrived(time.Since(w.start), s.film)
 			return
@@ -177,27 +178,28 @@ func (w *watcher) rest(ctx context.Context, next time.Duration) bool {
 	}
 }
 
-func (w *watcher) get(ctx context.Context, at string, most int64) ([]byte, error) {
+// get returns the body and the node that sent it.
+func (w *watcher) get(ctx context.Context, at string, most int64) (body []byte, node string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Give)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	req.Host = w.cfg.Host
 	resp, err := w.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = resp.Body.Close() }() // all that matters is read
-	body, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, most+1))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, "", err
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("status %d", resp.StatusCode)
+		return nil, "", fmt.Errorf("status %d", resp.StatusCode)
 	case int64(len(body)) > most:
-		return nil, fmt.Errorf("more than %d bytes", most)
+		return nil, "", fmt.Errorf("more than %d bytes", most)
 	}
-	return body, nil
+	return body, resp.Header.Get("X-Rain-Node"), nil
 }

@@ -5,6 +5,9 @@ import "time"
 // maxStalls bounds how many stalls are told one by one.
 const maxStalls = 1000
 
+// maxSent bounds how many segments are told one by one.
+const maxSent = 10_000
+
 // Stall is a time in which the film stood still.
 type Stall struct {
 	At  time.Duration // since the playback was made

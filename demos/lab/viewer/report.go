@@ -22,6 +22,15 @@ type Report struct {
 	Slowest  float64   `json:"slowest_ms"` // of a request that succeeded
 	Stalls   []Moment  `json:"stalls"`
 	Failures []Moment  `json:"failures"`
+	Sent     []Sent    `json:"sent,omitempty"`    // segments that came, if the player knows from whom
+	Late     float64   `json:"late_ms,omitempty"` // for how long at most the machine did not let the viewer look, if it knows
+}
+
+// Sent says which node sent a segment, and when it was there.
+type Sent struct {
+	At      time.Time `json:"at"`
+	Segment int       `json:"segment"` // from 0
+	Node    string    `json:"node"`
 }
 
 // Moment is something that a viewer noticed.
@@ -43,6 +52,12 @@ func (r *Report) fill(p *Playback) {
 	}
 	if r.Failures == nil {
 		r.Failures = []Moment{}
+	}
+}
+
+func (r *Report) sent(at time.Time, segment int, node string) {
+	if len(r.Sent) < maxSent {
+		r.Sent = append(r.Sent, Sent{At: at, Segment: segment, Node: node})
 	}
 }
 

@@ -98,6 +98,8 @@ func TestHLSCountsWhatIsLost(t *testing.T) {
 			_, _ = io.WriteString(w, "#EXTM3U\n#EXTINF:0.1,\na\n#EXTINF:0.1,\nbad\n#EXTINF:5,\nc\n")
 		case r.URL.Path == "/bad":
 			http.Error(w, "no", http.StatusServiceUnavailable)
+		default:
+			w.Header().Set("X-Rain-Node", "n"+r.URL.Path)
 		}
 	}))
 	defer srv.Close()
@@ -109,6 +111,9 @@ func TestHLSCountsWhatIsLost(t *testing.T) {
 	}
 	if rep.Failed != 1 || rep.Lost != 100 || asked["/bad"] != 1 || asked["/a"] != 1 || asked["/c"] != 1 || rep.Failures[0].Text != "status 503" {
 		t.Errorf("%+v, asked %v", rep, asked)
+	}
+	if len(rep.Sent) != 2 || rep.Sent[0].Node != "n/a" || rep.Sent[0].Segment != 0 || rep.Sent[1].Node != "n/c" || rep.Sent[1].Segment != 2 {
+		t.Errorf("sent: %+v", rep.Sent)
 	}
 }
 

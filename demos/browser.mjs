@@ -54,10 +54,12 @@ export function find() {
 // for the page.
 export const flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
-// filmPage opens a browser with a profile of its own, for the film's page.
+// filmPage opens a browser with a profile of its own, for the film's page. All that
+// it writes is in there.
 export async function filmPage({ chromium, program }, profile) {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: program, headless: true, viewport: { width: 900, height: 760 }, args: ['--headless', ...flags],
+    env: { ...process.env, TMPDIR: profile },
   })
   return { context, page: context.pages()[0] ?? await context.newPage() }
 }

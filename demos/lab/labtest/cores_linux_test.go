@@ -1,6 +1,7 @@
 package labtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,20 +20,28 @@ const (
 	stood = 50 * time.Millisecond
 )
 
-// cores watches whether the machine itself stood still: a thread on each core, as
-// urgent as the nodes' rings. What stops these stops the nodes there, and no net.
+// cores watches whether the machine itself stood still, by a thread on each core
+// that is more urgent than the nodes' rings, and how long the nodes' threads waited
+// for a core: what stops these is no net.
 type cores struct {
-	stop  chan struct{}
-	ended sync.WaitGroup
-	mu    sync.Mutex
-	gaps  []string
+	l      *lab
+	stop   chan struct{}
+	ended  sync.WaitGroup
+	mu     sync.Mutex
+	gaps   []string
+	waited map[string]map[string]time.Duration // by node and thread
 }
 
 func (l *lab) cores() *cores {
-	c := &cores{stop: make(chan struct{})}
+	c := &cores{l: l, stop: make(chan struct{})}
 	for cpu := range runtime.NumCPU() {
 		c.ended.Go(func() { c.watch(cpu) })
 	}
+	l.t.Cleanup(func() {
+		close(c.stop)
+		c.ended.Wait()
+	})
+	c.waited = c.queues()
 	return c
 }
 
@@ -62,11 +71,51 @@ func (c *cores) watch(cpu int) {
 	}
 }
 
-// told ends the watch.
-func (c *cores) told() []string {
-	close(c.stop)
-	c.ended.Wait()
-	return c.gaps
+// queues reads for how long each thread of each node has waited for a core so far.
+func (c *cores) queues() map[string]map[string]time.Duration {
+	out := map[string]map[string]time.Duration{}
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
+	for _, p := range all {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue // it has ended
+		}
+		for _, n := range c.l.nodes {
+			if !bytes.Contains(b, []byte(filepath.Join(c.l.dir, n, "node.toml"))) {
+				continue
+			}
+			out[n] = map[string]time.Duration{}
+			threads, _ := filepath.Glob(filepath.Join(filepath.Dir(p), "task/*/schedstat"))
+			for _, t := range threads {
+				var ran, waited int64
+				if b, err := os.ReadFile(t); err == nil {
+					_, _ = fmt.Sscan(string(b), &ran, &waited) // none: zero
+				}
+				out[n][t] = time.Duration(waited)
+			}
+		}
+	}
+	return out
+}
+
+// told says who stood since the last time.
+func (c *cores) told() (out []string) {
+	c.mu.Lock()
+	out, c.gaps = c.gaps, nil
+	c.mu.Unlock()
+	now := c.queues()
+	for _, n := range c.l.nodes {
+		var most, all time.Duration
+		for t, d := range now[n] {
+			d -= c.waited[n][t]
+			most, all = max(most, d), all+d
+		}
+		if most > stood {
+			out = append(out, fmt.Sprintf("a thread of %s for %v, all of it %v", n, most.Round(time.Millisecond), all.Round(time.Millisecond)))
+		}
+	}
+	c.waited = now
+	return out
 }
 
 // keep copies what the nodes logged, and asks them for their links' histories.

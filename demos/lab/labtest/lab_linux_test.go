@@ -126,7 +126,7 @@ func up(t *testing.T, topology string, change func(string) string, flags ...stri
 	}
 	if !slices.Contains(flags, "--empty") {
 		answered := time.Now()
-		l.until("one view of all", 60*time.Second, func() bool { return l.agree(l.nodes) })
+		l.until("one view of all", 30*time.Second, func() bool { return l.agree(l.nodes) })
 		t.Logf("first view of all %d nodes after %v", len(l.nodes), time.Since(answered).Round(10*time.Millisecond))
 	}
 	return l

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rain/demos/lab/engine"
 	"rain/demos/lab/plan"
 	"rain/demos/lab/reach"
 	"rain/ring/topology"
@@ -26,24 +27,25 @@ var (
 )
 
 // fault is one element by the laboratory's name.
-func (l *lab) fault(verb string, e topology.Element) error {
+func (sum *tally) fault(verb string, e topology.Element) error {
 	if verb == "heal" && (e.Part == topology.Switch || e.Part == topology.Node) {
 		verb = "start"
 	}
 	if verb == "cut" && (e.Part == topology.Switch || e.Part == topology.Node) {
 		verb = "crash"
 	}
-	_, err := l.try(verb, e.String())
-	return err
+	return sum.tell(verb, engine.Order{Name: e.String()})
 }
 
-// all does something to all elements of a set at once.
-func (l *lab) all(verb string, set []topology.Element) {
+// all does something to all elements of a set at once. It starts no program for
+// that: three at a time took both processors from the nodes at the very moment of
+// the fault.
+func (l *lab) all(verb string, set []topology.Element, sum *tally) {
 	l.t.Helper()
 	var wg sync.WaitGroup
 	for _, e := range set {
 		wg.Go(func() {
-			if err := l.fault(verb, e); err != nil {
+			if err := sum.fault(verb, e); err != nil {
 				l.t.Error(err)
 			}
 		})
@@ -56,6 +58,14 @@ type tally struct {
 	done, undecided int
 	changes         int // of the view, at sets that cost no node
 	worst           time.Duration
+	number          uint64 // of the view after the last set
+	cores           *cores
+	tell            func(verb string, o engine.Order) error
+}
+
+// newTally begins with the view as it is.
+func (l *lab) newTally() *tally {
+	return &tally{number: l.number(), cores: l.cores(), tell: l.teller()}
 }
 
 // number is that of the view that all nodes are in. A node whose lease has just
@@ -103,12 +113,10 @@ func (l *lab) hold(p *plan.Plan, n *topology.Net, set []topology.Element, sum *t
 		sum.undecided++
 		return
 	}
-	before := l.number()
 	start := time.Now()
-	cores := l.cores()
-	l.all("cut", set)
+	l.all("cut", set, sum)
 	time.Sleep(300 * time.Millisecond) // for what the faults do, not what was before
-	l.until("view of those that the checker says after "+text(set), 60*time.Second, func() bool {
+	l.until("view of those that the checker says after "+text(set), 30*time.Second, func() bool {
 		vs := l.views(l.nodes)
 		var first view
 		var who []string
@@ -128,13 +136,23 @@ func (l *lab) hold(p *plan.Plan, n *topology.Net, set []topology.Element, sum *t
 	sum.worst = max(sum.worst, took)
 	l.t.Logf("%s: %d of %d after %v", text(set), want, len(l.nodes), took.Round(10*time.Millisecond))
 	healed := time.Now()
-	l.all("heal", set)
-	l.until("view of all after the heal of "+text(set), 60*time.Second, func() bool { return l.agree(l.nodes) })
-	stood := cores.told()
-	if changes := int(l.number() - before); loss == 0 && changes > 0 {
+	l.all("heal", set, sum)
+	l.until("view of all after the heal of "+text(set), 30*time.Second, func() bool { return l.agree(l.nodes) })
+	time.Sleep(250 * time.Millisecond) // for what the mending does
+	l.unchanged(set, loss, start, healed, sum)
+}
+
+// unchanged counts how often the view has changed since the last set, and tells
+// why if that set cost no node.
+func (l *lab) unchanged(set []topology.Element, loss int, start, healed time.Time, sum *tally) {
+	l.t.Helper()
+	starved, number := sum.cores.told(), l.number()
+	changes := int(number - sum.number)
+	sum.number = number
+	if loss == 0 && changes > 0 {
 		sum.changes += changes
-		l.t.Logf("%s: %d changes of the view, though all can reach each other; cut at %s, healed at %s; cores that stood: %s", text(set), changes,
-			start.UTC().Format(clock), healed.UTC().Format(clock), cmp.Or(strings.Join(stood, ", "), "none"))
+		l.t.Logf("%s: %d changes of the view, though all can reach each other; cut at %s, healed at %s; who had no processor: %s", text(set), changes,
+			start.UTC().Format(clock), healed.UTC().Format(clock), cmp.Or(strings.Join(starved, ", "), "none"))
 		if *flagKeep != "" {
 			l.keep(*flagKeep)
 			l.t.FailNow()
@@ -174,10 +192,10 @@ func caltech(t *testing.T) (*lab, *plan.Plan, *topology.Net) {
 // four switches, one after the other.
 func TestEverySingleFault(t *testing.T) {
 	l, p, n := caltech(t)
-	var sum tally
+	sum := l.newTally()
 	for i, e := range n.Elements() {
 		if i >= *flagSkip {
-			l.hold(p, n, []topology.Element{e}, &sum)
+			l.hold(p, n, []topology.Element{e}, sum)
 		}
 	}
 	t.Logf("%d single faults held, the slowest after %v; %d changes of the view at those that cost no node", sum.done, sum.worst.Round(10*time.Millisecond), sum.changes)
@@ -200,7 +218,7 @@ func TestRandomFaults(t *testing.T) {
 	l, p, n := caltech(t)
 	all := n.Elements()
 	rng := rand.New(rand.NewPCG(*flagSeed, 0))
-	var sum tally
+	sum := l.newTally()
 	for i := range *flagSets {
 		set := named(t, all, *flagSet)
 		for size := 2 + rng.IntN(max(*flagFaults-1, 1)); *flagSet == "" && len(set) < size; {
@@ -209,7 +227,7 @@ func TestRandomFaults(t *testing.T) {
 			}
 		}
 		if i >= *flagSkip {
-			l.hold(p, n, set, &sum)
+			l.hold(p, n, set, sum)
 		}
 	}
 	t.Logf("%d sets held, the slowest after %v; %d changes of the view at those that cost no node; %d left out: half of the nodes or fewer are left",

@@ -190,14 +190,12 @@ func (m *Machine) meetJoiner(from Member, s Seek) {
 	}
 }
 
-// readyJoiners are those that may be let in now. The members of today must stay
-// a quorum of the view with them.
+// readyJoiners are those that may be let in now.
 func (m *Machine) readyJoiners() []Member {
 	if m.now >= m.lease && len(m.newest().View.Members) > 1 {
 		return nil
 	}
 	var out []Member
-	fresh := 0
 	cur := m.newest().View
 	for _, id := range slices.Sorted(maps.Keys(m.joiners)) {
 		j := m.joiners[id]
@@ -208,15 +206,32 @@ func (m *Machine) readyJoiners() []Member {
 		case j.index < m.log.base || j.index > m.log.last() || m.bytesFrom(j.index) > maxOpsBytes/2:
 			m.send(j.who, Welcome{Copy: m.copyStamp, View: cur.Number, Lease: m.terms()}) // fetch anew
 			delete(m.joiners, id)
-		case !known && (fresh >= len(cur.Members) || len(cur.Members)+fresh >= MaxMembers/2):
 		default:
-			if !known {
-				fresh++
+			if next := cur.next(nil, append(out, j.who)...); m.carries(next) && (known || len(next.Members) <= MaxMembers/2) {
+				out = append(out, j.who)
 			}
-			out = append(out, j.who)
 		}
 	}
 	return out
+}
+
+// carries reports whether those who came by in the view of today are a quorum of the
+// next one; who is new in it must have it on disk. Who was let in and never came by
+// has no disk that could vote: were it counted, a member that is cut off could let
+// in more than it can do without, and no restart would ever bring the ring back.
+func (m *Machine) carries(next View) bool {
+	today := m.newest()
+	here := func(w Member) bool {
+		a, in := ackValue(m.copy, w), today.View.Has(w)
+		if vm, _ := today.View.ByID(w.ID); vm.Since == today.View.Number {
+			return in && a.Dur >= today.Index
+		}
+		return in && a.Ack >= today.Index
+	}
+	if m.cfg.Policy == PolicyWitness && next.half(here) {
+		return true // the witness may be asked for it
+	}
+	return next.QuorumWith(here, next.Distinguished())
 }
 
 func (m *Machine) bytesFrom(index uint64) int {

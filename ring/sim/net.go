@@ -112,6 +112,12 @@ func (c *Cluster) wire(i, j int) int {
 	return ring.WireVersion
 }
 
+// aggressive is the detection of n. A release that speaks the oldest version knows
+// no doubts: one failure is enough for it.
+func (c *Cluster) aggressive(n *node) bool {
+	return c.opt.Aggressive || c.opt.OldWire>>n.i&1 == 1
+}
+
 // roll draws the fate of a message.
 func (c *Cluster) roll(p *packet) {
 	if c.opt.Late > 0 && c.rng.Float64() < c.opt.Late {

@@ -81,7 +81,7 @@ func (c *Cluster) start(n *node) {
 	}
 	c.seat(n)
 	n.m = ring.New(ring.Config{
-		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Aggressive: c.opt.Aggressive, Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, Force: n.force, Policy: c.policy(), TraceHops: c.trace != nil || c.onTrace != nil,
+		Me: n.me, Founders: n.founders, Peers: n.peers, Timing: c.opt.Timing, Aggressive: c.aggressive(n), Disk: rec, Seed: c.rng.Uint64(), Tries: n.tries, Force: n.force, Policy: c.policy(), TraceHops: c.trace != nil || c.onTrace != nil,
 	})
 	c.tracef(n.i, "start as %s, disk %s to %d", c.name(n.me), rec.Stamp, last(&rec))
 	c.step(n, ring.Start{})

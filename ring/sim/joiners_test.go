@@ -15,7 +15,7 @@ func TestALoneMemberDoesNotOutgrowItself(t *testing.T) {
 	}
 	do(t, s, "part 1", "run 3s")
 	if n := len(one.seen.Newest.Members); n > 2 {
-		t.Errorf("node 1 let in %d members while cut off from all", n-1)
+		t.Errorf("sim: invariant 6 (liveness) broken: node 1 let in %d members while cut off from all", n-1)
 	}
 	do(t, s, "heal", "whole")
 	if n := len(one.seen.Newest.Members); n != 4 {

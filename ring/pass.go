@@ -161,8 +161,10 @@ func (m *Machine) appendView() {
 		}
 		c.View = cur.next(nil, joining...)
 	case m.leaving && cur.Has(m.me) && len(cur.Members) > 1:
-		c.Kind, c.Who, c.Wait = CauseLeave, []Member{m.me}, 0
-		c.View = cur.next(func(w Member) bool { return w == m.me })
+		// Not to somebody who was let in and never came by.
+		if rest := cur.next(func(w Member) bool { return w == m.me }); m.carries(rest) {
+			c.Kind, c.Who, c.Wait, c.View = CauseLeave, []Member{m.me}, 0, rest
+		}
 	}
 	if len(c.View.Members) > 0 {
 		m.lowerBase(joining)

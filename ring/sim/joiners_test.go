@@ -22,3 +22,18 @@ func TestALoneMemberDoesNotOutgrowItself(t *testing.T) {
 		t.Errorf("%d members in the end, want 4", n)
 	}
 }
+
+// A lone founder lets in a second, which dies before it has a disk, and leaves. It
+// must not leave the ring to that one. (Seed 34157.)
+func TestNobodyLeavesToWhoNeverCame(t *testing.T) {
+	s := script(t, "cluster 2 lan", "founders 1", "start 1", "whole", "start 2")
+	one := s.c.nodes[0]
+	if err := s.until(func() bool { return len(one.seen.Newest.Members) == 2 }, "the second let in"); err != nil {
+		t.Fatal(err)
+	}
+	do(t, s, "crash 2", "leave 1", "run 100ms")
+	if one.up && !one.seen.Newest.Has(one.me) {
+		t.Error("sim: invariant 6 (liveness) broken: node 1 leaves the ring to node 2, whose disk is empty")
+	}
+	do(t, s, "run 3s", "crash 1", "start all", "whole")
+}

@@ -137,17 +137,16 @@ func (c *Cluster) resume(n *node) {
 	if c.faults && c.rng.IntN(2) == 0 && n.up && !n.paused {
 		c.step(n, ring.Timer{})
 	}
-	in := n.inbox
-	n.inbox = nil
-	for k, ev := range in {
-		if !n.up || ev.life != n.life || c.err != nil {
+	for len(n.inbox) > 0 {
+		ev := n.inbox[0]
+		if !n.up || n.paused || ev.life != n.life || c.err != nil {
 			return
 		}
-		if n.paused {
-			n.inbox = append(slices.Clone(in[k:]), n.inbox...)
-			return
-		}
+		n.inbox = n.inbox[1:]
 		c.handle(n, ev)
+	}
+	if n.paused {
+		return
 	}
 	for i := range c.nodes { // what an earlier pause left at the head of a channel
 		if n.up && !n.paused && c.nodes[i].up {
@@ -234,6 +233,7 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 		c.tracef(n.i, "restart")
 		c.Count.Restarts++
 		n.maxInc = max(n.maxInc, eff.AboveInc)
+		c.answerWaiting(n)
 		if len(n.props) > 0 {
 			c.fail(6, "n%d restarts and leaves %d proposals without an answer", n.i+1, len(n.props))
 		}
@@ -244,6 +244,16 @@ func (c *Cluster) perform(n *node, eff *ring.Effects) {
 	}
 	n.wake = eff.Wake
 	c.arm(n)
+}
+
+// answerWaiting answers the proposals that came while the process stood and that
+// its machine, now at its end, has never seen: as a shell without one does.
+func (c *Cluster) answerWaiting(n *node) {
+	for _, ev := range n.inbox {
+		if p, ok := ev.step.(ring.Propose); ok && ev.kind == evStep && ev.life == n.life {
+			c.resolved(n, ring.Resolution{N: p.N, Err: ring.ErrNotPrimary})
+		}
+	}
 }
 
 func sameView(v, w ring.View) bool {

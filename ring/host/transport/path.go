@@ -22,7 +22,8 @@ type path struct {
 	remote netip.AddrPort
 	mon    *link.Monitor
 	theirs time.Duration // how often the peer pings it; 0: not known
-	every  time.Duration // how often this node does
+	every  time.Duration // how often this node does, once it is up
+	slop   time.Duration // a ping may be so early
 	twin   bool          // of links of equal number: bulk connections go this way
 	born   ring.Instant
 	heard  ring.Instant // when anything authentic last came over it
@@ -112,7 +113,7 @@ func (t *Transport) monitor(now ring.Instant, a *path) {
 	if err != nil {
 		panic(err) // the config was validated: a bug
 	}
-	a.mon, a.born, a.every = m, now, cfg.Every
+	a.mon, a.born, a.every, a.slop = m, now, cfg.Every, cfg.Every/4
 }
 
 // direct are the paths that lead there without another node's help.
@@ -220,7 +221,7 @@ func (t *Transport) stateOf(now ring.Instant, p *peer, a *path) rudp.State {
 	}
 	patience := t.downAfter(a)
 	// Not proven yet in this session: it is worth a try for a while.
-	if young := now.Sub(max(p.adoptedAt, a.born)) < patience; young && (info.Peer != p.inc || info.Transitions == 0) {
+	if young(now, p, a, patience) {
 		return rudp.Up
 	}
 	// They are heard: either the path flapped and must prove itself, or it works

@@ -80,6 +80,9 @@ func (t *Transport) adopt(now ring.Instant, p *peer, inc ring.Incarnation, s *se
 	p.table, p.tableNo, p.tableAt = nil, 0, 0
 	t.apply(p, conn.Tick(now))
 	t.tellAll(now, p)
+	for _, a := range p.direct() {
+		t.setPace(now, p, a)
+	}
 	t.linksAt, t.relaysDue = now, true
 	wait := p.pending
 	p.pending = nil

@@ -18,6 +18,11 @@ const (
 	restEvery = time.Second
 )
 
+// youngFor is how long a path that has yet to come up in this session is pinged
+// at full speed, however many paths there are: its first pings may be lost while
+// the ends learn of each other, and until it is up nothing can move to it.
+const youngFor = time.Second
+
 // pace sets how often each path is pinged, so that all together stay within the
 // budget. A path on which nothing was heard for long rests.
 func (t *Transport) pace(now ring.Instant) {
@@ -32,7 +37,7 @@ func (t *Transport) pace(now ring.Instant) {
 		}
 	}
 	base := max(t.cfg.Link.Every, time.Duration(n)*time.Second/time.Duration(t.cfg.PingBudget))
-	t.slop = base / 4
+	t.slop = base / 4 // no path's is longer
 	for _, p := range t.order {
 		for _, a := range p.direct() {
 			every := base
@@ -40,9 +45,27 @@ func (t *Transport) pace(now ring.Instant) {
 				every = min(4*base, max(base, restEvery))
 			}
 			a.every = every
-			a.mon.Pace(every, t.downAfter(a))
+			t.setPace(now, p, a)
 		}
 	}
+}
+
+// setPace tells the path's monitor. What the peer is told is the pace of a path
+// that is up, so that its patience does not shrink while this one hurries.
+func (t *Transport) setPace(now ring.Instant, p *peer, a *path) {
+	every := a.every
+	if young(now, p, a, youngFor) {
+		every = min(every, t.cfg.Link.Every)
+	}
+	a.slop = every / 4
+	a.mon.Pace(every, t.downAfter(a))
+}
+
+// young reports whether a path has not yet come up in its session, and that
+// began less than so long ago.
+func young(now ring.Instant, p *peer, a *path, within time.Duration) bool {
+	info := a.mon.Info()
+	return now.Sub(max(p.adoptedAt, a.born)) < within && (info.Peer != p.inc || info.Transitions == 0)
 }
 
 func resting(now ring.Instant, a *path) bool {
@@ -66,7 +89,7 @@ func (t *Transport) tickLinks(now ring.Instant) {
 			continue // a hello must come first
 		}
 		for i, a := range p.direct() {
-			t.linkEffects(now, p, i, a.mon.TickEarly(now, t.slop), false)
+			t.linkEffects(now, p, i, a.mon.TickEarly(now, a.slop), false)
 		}
 	}
 }
@@ -81,7 +104,7 @@ func (t *Transport) takePing(now ring.Instant, p *peer, i int, b []byte) {
 	a := p.paths[i]
 	if a.theirs != every {
 		a.theirs = every
-		a.mon.Pace(a.every, t.downAfter(a))
+		t.setPace(now, p, a)
 	}
 	was := a.mon.Info().Proven
 	eff := a.mon.Receive(now, ping)

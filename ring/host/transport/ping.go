@@ -78,12 +78,14 @@ func (t *Transport) downAfter(a *path) time.Duration {
 }
 
 // tickLinks pings what is due, all that is nearly due with it, so that a node
-// wakes for many paths at once.
+// wakes for many paths at once. It is called with each datagram, and looking at
+// all paths costs more than the datagram.
 func (t *Transport) tickLinks(now ring.Instant) {
-	if now.Add(t.slop) < t.linksAt {
+	if now < t.linksAt && now < t.linksFrom {
 		return
 	}
 	t.linksAt = now.Add(t.cfg.PingEvery)
+	t.linksFrom = t.linksAt
 	for _, p := range t.order {
 		if p.session == nil {
 			continue // a hello must come first
@@ -92,6 +94,7 @@ func (t *Transport) tickLinks(now ring.Instant) {
 			t.linkEffects(now, p, i, a.mon.TickEarly(now, a.slop), false)
 		}
 	}
+	t.linksFrom = max(t.linksFrom, now.Add(t.slop/2)) // what is due may be no ping
 }
 
 // takePing gives a ping of the peer to the path's monitor.
@@ -120,6 +123,7 @@ func (t *Transport) linkEffects(now ring.Instant, p *peer, i int, eff link.Effec
 		t.out(now, p, a, t.sealed)
 	}
 	t.linksAt = min(t.linksAt, eff.Wake)
+	t.linksFrom = min(t.linksFrom, eff.Wake.Add(-a.slop))
 	for _, r := range eff.Reports {
 		level, what := slog.LevelInfo, "link up"
 		if !r.Up {

@@ -88,7 +88,8 @@ type Transport struct {
 	dropped   [reasons]uint64
 	misc      queue         // verdicts and news that belong to no peer
 	linksAt   ring.Instant  // the next ping is due
-	slop      time.Duration // how early it may go, if the node is awake anyway
+	linksFrom ring.Instant  // one may go so early, if the node is awake anyway
+	slop      time.Duration // how early that is at most
 	tableAt   ring.Instant  // the next table is due
 	tableSent ring.Instant
 	tableRoom float64      // tables that may go at once

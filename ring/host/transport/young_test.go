@@ -34,19 +34,27 @@ func TestYoungPathsHurry(t *testing.T) {
 	if every := p.paths[0].every; every != 4*time.Second {
 		t.Fatalf("the budget allows a ping of each path every %v", every)
 	}
-	pings := 0
+	pings, looks := 0, 0
 	end := now.Add(youngFor + 2*cfg.Link.Every)
-	for ; now < end; now = now.Add(time.Millisecond) {
-		before := a.linksAt
-		if a.tickLinks(now); a.linksAt != before {
+	for ; now < end; now = now.Add(time.Millisecond) { // as if a datagram came each time
+		due, from := a.linksAt, a.linksFrom
+		a.tickLinks(now)
+		if a.linksAt != due {
 			pings++
 		}
+		if a.linksFrom != from {
+			looks++
+		}
+	}
+	if looks > pings+2 {
+		t.Errorf("all paths were looked at %d times to ping %d times", looks, pings)
 	}
 	if least := int(youngFor/cfg.Link.Every) - 1; pings < least {
 		t.Errorf("%d rounds of pings in the first %v, want at least %d", pings, youngFor, least)
 	}
 	a.pace(now)
-	a.tickLinks(now)
+	now = a.linksAt
+	a.tickLinks(now) // the last of the fast ones
 	if wait := a.linksAt.Sub(now); wait < 2*time.Second {
 		t.Errorf("the next ping is due in %v: a path that does not come up must not hurry for ever", wait)
 	}

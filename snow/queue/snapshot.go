@@ -151,7 +151,8 @@ func parseSnapshot(b []byte) (*Table, error) {
 		return e.Kind == Stream && (e.State == Running || e.State == Claimed) && e.after(last)
 	})
 	r.list(MaxEffects, func(e, last *Entry) bool {
-		ok := e.Kind == Effect && e.after(last) && e.endedRight(t)
+		_, twice := t.streams.Get(e.ID.key()) // an id is one entry's
+		ok := e.Kind == Effect && e.after(last) && e.endedRight(t) && !twice
 		if e.HasKey {
 			_, taken := t.keys.Get(e.keyName())
 			ok = ok && !taken

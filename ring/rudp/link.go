@@ -12,6 +12,7 @@ type link struct {
 	srtt, rttvar time.Duration
 	loss         float64
 	fails        int          // packets in a row without an answer
+	slow         int          // packets without one since an answer was last timed
 	heard        ring.Instant // the last answer to something sent over it
 	sent         uint64       // packets with fragments sent over it, numbers them
 	acked        uint64       // the highest of those numbers that was acknowledged
@@ -34,6 +35,7 @@ func (l *link) room() bool { return l.flying < int(l.cwnd) }
 
 func (l *link) failed(now ring.Instant) {
 	l.fails++
+	l.slow++
 	l.failedAt = now
 }
 
@@ -41,8 +43,12 @@ func (l *link) failed(now ring.Instant) {
 // before slow ones and after fast ones.
 const unknownRTT = 500 * time.Microsecond
 
+// maxBackoff bounds how often packets without an answer double the wait.
+const maxBackoff = 2
+
 func (l *link) sample(rtt time.Duration) {
 	rtt = max(rtt, 1)
+	l.slow = 0
 	if l.srtt == 0 {
 		l.srtt, l.rttvar = rtt, rtt/2
 		return
@@ -99,7 +105,9 @@ func (l *link) score() time.Duration {
 
 // rto is the wait before a fragment that has been sent tries times goes over
 // the next link. It is short enough for all links to have their turn within the
-// send timeout.
+// send timeout. It stays longer on a link until that has answered something that
+// was sent once, and so could be timed: where processors are full answers are late and nothing is lost,
+// and packets sent again for nothing, by all to all, keep them full.
 func (c *Conn) rto(l *link, tries int) time.Duration {
 	ways := max(c.ways, 1)
 	most := c.cfg.SendTimeout / time.Duration(ways+1)
@@ -107,7 +115,7 @@ func (c *Conn) rto(l *link, tries int) time.Duration {
 	if l.srtt != 0 {
 		d = max(l.srtt+4*l.rttvar, c.cfg.MinRTO)
 	}
-	for round := (tries - 1) / ways; round > 0 && d < most; round-- {
+	for round := (tries-1)/ways + min(l.slow, maxBackoff); round > 0 && d < most; round-- {
 		d *= 2
 	}
 	return max(min(d, most), 1)

@@ -83,3 +83,33 @@ func TestLateTicksDoNotCount(t *testing.T) {
 		t.Error("awake again, and no failure is told")
 	}
 }
+
+// Where answers begin to be late, as on full processors, packets are soon sent
+// once again: an answer to one that was sent twice cannot be timed, and without
+// the longer wait none was ever sent once.
+func TestLateAnswersAreWaitedFor(t *testing.T) {
+	w := newWire(t, 1, 2)
+	delay := ms / 10
+	w.delay = func(*rand.Rand) ring.Instant { return delay }
+	w.run(20 * time.Millisecond)
+	for i := range w.ends {
+		w.ends[i].cfg.PingEvery = 0
+		for l := range w.ends[i].links {
+			w.ends[i].links[l].sample(200 * time.Microsecond)
+			w.ends[i].links[l].pingAt = 0
+		}
+	}
+	delay = 5 * ms / 2
+	const messages = 40
+	before := w.ends[0].links[0].sent + w.ends[0].links[1].sent
+	for i := range uint64(messages) {
+		w.send(0, 100+i, testMessage(i, 300))
+		w.run(12 * time.Millisecond)
+		if !w.said[0][100+i] {
+			t.Fatalf("message %d has no verdict", i)
+		}
+	}
+	if n := w.ends[0].links[0].sent + w.ends[0].links[1].sent - before; n > messages+messages/4 {
+		t.Errorf("%d packets for %d messages: they are sent again though nothing is lost", n, messages)
+	}
+}

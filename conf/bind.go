@@ -31,7 +31,7 @@ func decode(path string, text []byte) (*File, *binder) {
 	if _, err := toml.Decode(string(text), &tree); err != nil {
 		p := Problem{File: path, Line: 1, What: "not TOML: " + err.Error()}
 		if pe, ok := errors.AsType[toml.ParseError](err); ok {
-			p.Line, p.Key, p.What = pe.Position.Line, pe.LastKey, "not TOML: "+pe.Message
+			p.Line, p.Key, p.What = max(pe.Position.Line, 1), pe.LastKey, "not TOML: "+pe.Message // it counts from 0 where a string is cut off
 		}
 		b.faults = append(b.faults, p)
 		return nil, b

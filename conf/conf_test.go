@@ -315,6 +315,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(Reference()))
 	f.Add([]byte("a = [[[{b = '''\n''', c.\"d\" = 1}]]]\n[[link]]\n[link.x]\n[vip]\npool = [{name = 'x'}, 3]"))
 	f.Add([]byte("[node]\nname = \"\"\"\\\n x\"\"\"\nid = 1979-05-27\n[node.name]"))
+	f.Add([]byte("\"\\"))
 	f.Add([]byte("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		file, err := Parse("f", text)

@@ -106,8 +106,9 @@ func (l *link) score() time.Duration {
 // rto is the wait before a fragment that has been sent tries times goes over
 // the next link. It is short enough for all links to have their turn within the
 // send timeout. It stays longer on a link until that has answered something that
-// was sent once, and so could be timed: where processors are full answers are late and nothing is lost,
-// and packets sent again for nothing, by all to all, keep them full.
+// was sent once, and so could be timed: where processors are full answers are
+// late and nothing is lost, and packets sent again for nothing, by all to all,
+// keep them full.
 func (c *Conn) rto(l *link, tries int) time.Duration {
 	ways := max(c.ways, 1)
 	most := c.cfg.SendTimeout / time.Duration(ways+1)

@@ -86,6 +86,7 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	m.sent = sentToken{}
 	m.holding = true
 	m.noteRotation()
+	m.noteAlive()
 	m.noteAround()
 	if m.cfg.TraceHops {
 		m.trace(Trace{Kind: TraceAccept, Peer: from, Stamp: t.Stamp()})
@@ -279,6 +280,8 @@ func (m *Machine) fixRing() {
 	maps.DeleteFunc(m.heard, func(who Member, _ Stamp) bool { return gone(who) })
 	maps.DeleteFunc(m.failed, func(who Member, _ failure) bool { return gone(who) })
 	maps.DeleteFunc(m.heardAt, func(who Member, _ Instant) bool { return gone(who) })
+	maps.DeleteFunc(m.alive, func(who Member, _ life) bool { return gone(who) })
+	maps.DeleteFunc(m.convinced, func(who Member, _ bool) bool { return gone(who) })
 	maps.DeleteFunc(m.askedAt, func(who Member, _ Instant) bool { return gone(who) })
 }
 

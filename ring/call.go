@@ -361,7 +361,11 @@ func (m *Machine) doubtInNew(t *Token, who Member, grants []grant) {
 		s.By = by[0]
 	}
 	granted := func(w Member) bool { return !slices.ContainsFunc(grants, func(g grant) bool { return g.who == w }) }
-	s.Sure = sure || m.cfg.Aggressive || len(by) >= 2 || f.n >= 2 && m.alone(who, granted)
+	enough := len(by) >= 2 || f.n >= 2 && m.alone(who, granted)
+	s.Sure = sure || m.cfg.Aggressive || enough && m.silentLong(who)
+	if enough && !s.Sure {
+		m.convinced[who] = true
+	}
 	t.Suspects = append(t.Suspects, s)
 	kind := TraceDoubt
 	if s.Sure {

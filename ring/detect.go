@@ -10,7 +10,9 @@ import (
 // doubted is passed over at once, one place back in the order, and each holder
 // asks it; a sign of life to any of them ends the doubt, and the token goes there
 // from the one who heard it (ABCD becomes ACBD). Only the failure of a second
-// sender makes it sure, or the second of the only one there is to send.
+// sender makes it sure, or the second of the only one there is to send; and not
+// before the member has been silent for nearly a lease: nothing that it had may be
+// touched before its lease and an eighth are over, so nothing is lost by waiting.
 
 // failure is what I know of a member that my messages do not reach.
 type failure struct {
@@ -21,6 +23,12 @@ type failure struct {
 	placed bool  // told on the token
 	around bool  // the token tells that it lives: others reach it, I do not
 	again  bool  // that was so before this failure; the next token tells
+}
+
+// life is the last that the tokens told of a member.
+type life struct {
+	seen Stamp
+	at   Instant // when I read it
 }
 
 // question is a message whose verdict tells whether a member is in reach.
@@ -58,6 +66,7 @@ func (m *Machine) noteHeard(from Member) {
 	if m.copy == nil || !m.inForce(from) {
 		return
 	}
+	delete(m.convinced, from)
 	if !m.failed[from].around { // else my messages need not reach it because its reach me
 		delete(m.failed, from)
 	}
@@ -161,6 +170,47 @@ func (m *Machine) clearSuspects() {
 	})
 }
 
+// leaveOutAfter is how long a member may be silent before it is left out, short of one
+// look at each member: the others' leases do not depend on it, since the token
+// passes over whoever is doubted.
+func (m *Machine) leaveOutAfter() time.Duration { return m.t.Lease - m.t.IdleRotation }
+
+// noteAlive reads on the token that I accept who has had it since I last read.
+func (m *Machine) noteAlive() {
+	for _, a := range m.copy.Acks {
+		seen := Stamp{Epoch: m.copy.Epoch, Seq: a.Seen}
+		if a.Seen > 0 && m.alive[a.Member].seen.Less(seen) {
+			m.alive[a.Member] = life{seen, m.now}
+			delete(m.convinced, a.Member)
+		}
+	}
+}
+
+// silence is for how long there has been no sign of a member; for ever, if there
+// never was one.
+func (m *Machine) silence(who Member) time.Duration {
+	last := max(m.alive[who].at, m.heardAt[who])
+	if last == 0 {
+		return 1<<63 - 1
+	}
+	return m.now.Sub(last)
+}
+
+func (m *Machine) silentLong(who Member) bool { return m.silence(who) >= m.leaveOutAfter() }
+
+// moreToCome reports whether others than these are about to be left out, so that
+// one change can do for all who died together; until the first lease is over.
+func (m *Machine) moreToCome(gone []Member) bool {
+	for _, who := range gone {
+		if m.silence(who) >= m.t.Lease || !m.silentLong(who) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool {
+		return !s.Sure && m.silence(s.Member) >= m.leaveOutAfter()-m.t.IdleRotation
+	})
+}
+
 // placeSuspects writes on the token what I know against others.
 func (m *Machine) placeSuspects() {
 	for _, who := range membersOf(m.force()) { // not over the maps: their order is chance
@@ -172,10 +222,28 @@ func (m *Machine) placeSuspects() {
 			delete(m.heard, who)
 		}
 		if f := m.failed[who]; f.n > 0 && !f.placed {
-			m.accuse(who, m.cfg.Aggressive || f.n >= 2 && m.alone(who, m.suspectOnToken))
+			m.accuse(who, m.cfg.Aggressive)
+			if f.n >= 2 && m.alone(who, m.suspectOnToken) {
+				m.convinced[who] = true
+			}
 			f.placed = true
 			m.failed[who] = f
 		}
+		if m.convinced[who] {
+			m.convict(who)
+		}
+	}
+}
+
+// convict makes a doubt sure that waited for its time only.
+func (m *Machine) convict(who Member) {
+	doubted := slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == who && !s.Sure })
+	if doubted && !m.silentLong(who) {
+		return
+	}
+	delete(m.convinced, who)
+	if doubted {
+		m.accuse(who, true)
 	}
 }
 
@@ -198,7 +266,7 @@ func (m *Machine) accuse(who Member, sure bool) {
 	case s.By == Member{}:
 		s.By = m.me
 	case s.By != m.me:
-		sure = true
+		m.convinced[who] = true
 	}
 	if sure {
 		s.Sure, s.SureAt = true, t.Seq

@@ -74,6 +74,8 @@ type Machine struct {
 
 	failed    map[Member]failure
 	heardAt   map[Member]Instant
+	alive     map[Member]life
+	convinced map[Member]bool // whom two failed to reach; see convict
 	asked     map[uint64]question
 	askedAt   map[Member]Instant
 	suspicion map[Member]Stamp // mine, and sure; heard begins anew with each
@@ -126,6 +128,8 @@ func New(cfg Config) *Machine {
 		tries:     cfg.Tries,
 		failed:    map[Member]failure{},
 		heardAt:   map[Member]Instant{},
+		alive:     map[Member]life{},
+		convinced: map[Member]bool{},
 		asked:     map[uint64]question{},
 		askedAt:   map[Member]Instant{},
 	}

@@ -28,7 +28,7 @@ func (m *Machine) holdTime() time.Duration {
 func (m *Machine) working() bool {
 	t := m.copy
 	switch {
-	case m.news || m.hurried || len(m.pending) > 0 || m.leaving:
+	case m.news || m.hurried || len(m.pending) > 0 || m.leaving || m.judged():
 		return true
 	case m.now >= m.busyUntil:
 		return false
@@ -36,6 +36,13 @@ func (m *Machine) working() bool {
 	// Who waits until all have applied an op learns it one rotation after the
 	// op has left the token, and that may be one after I saw it settled.
 	return m.unsettled() || t.Seq < m.restless+3*uint64(len(t.Ring))
+}
+
+// judged reports whether a suspicion became sure in this rotation: its maker is to
+// leave that member out.
+func (m *Machine) judged() bool {
+	t := m.copy
+	return slices.ContainsFunc(t.Suspects, func(s Suspect) bool { return s.Sure && t.Seq <= s.SureAt+uint64(len(t.Ring)) })
 }
 
 // unsettled reports whether an op is still on the token or not on enough disks.
@@ -189,6 +196,9 @@ func (m *Machine) toLeaveOut(cur View) (gone []Member, wait time.Duration) {
 		}
 		since = since && s.Seq == 0 && m.made.epoch == t.Epoch
 		gone = append(gone, s.Member)
+	}
+	if m.moreToCome(gone) {
+		return nil, 0
 	}
 	if since {
 		return gone, max(0, m.made.wait-m.now.Sub(m.made.at))

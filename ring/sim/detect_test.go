@@ -78,6 +78,28 @@ func leftOutInTime(t *testing.T, preset string, n, holder int, aggressive bool) 
 	}
 }
 
+// Who stands still for less than a lease, but for two idle rotations and a half, is
+// passed over and not left out: nobody may touch what it has before its lease is
+// over, and then it is back.
+func TestPauseBelowALeaseLeavesNobodyOut(t *testing.T) {
+	for _, preset := range []string{"fast", "lan", "laptop"} {
+		for _, n := range []int{2, 3, 4, 7} {
+			s := script(t, fmt.Sprintf("cluster %d %s", n, preset), "start all", "whole", "run 200ms")
+			c := s.c
+			before := c.nodes[0].st.view.Number
+			tm := c.opt.Timing
+			pause := tm.Lease - 5*tm.IdleRotation/2
+			for i := range 20 {
+				do(t, s, fmt.Sprintf("run %v", 3*tm.Lease+time.Duration(i)*tm.IdleRotation/7), fmt.Sprintf("pause 2 %v", pause), fmt.Sprintf("run %v", pause))
+			}
+			do(t, s, "run 300ms")
+			if now := c.nodes[0].st.view.Number; now != before {
+				t.Errorf("sim: invariant 6 (liveness) broken: %d nodes, %s: the view changed %d times for pauses of %v", n, preset, now-before, pause)
+			}
+		}
+	}
+}
+
 // A node whose process is slow accuses nobody of its own lateness: it wakes late
 // for every timer, more than its send time-out.
 func TestLateNodeAccusesNobody(t *testing.T) {

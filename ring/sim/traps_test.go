@@ -75,7 +75,7 @@ func TestTenPerCent(t *testing.T) {
 // 2's disk hangs: what is there bears the stamp of epoch 1, older than y's. Nodes 1
 // and 2 start cold and take y. So x must not count as durable on node 2.
 func TestOldStamp(t *testing.T) {
-	s := script(t, "cluster 3", "start all", "whole", "run 200ms", "holder 2")
+	s := script(t, "cluster 3", "aggressive", "start all", "whole", "run 200ms", "holder 2")
 	c := s.c
 	n1, n2, n3 := c.nodes[0], c.nodes[1], c.nodes[2]
 	do(t, s, "lose 2 3", "propose 2 x durable", "cut 2 1", "cut 2 3", "cut 1 2", "cut 3 2")
@@ -168,7 +168,7 @@ func TestColdViewOfAll(t *testing.T) {
 // it waits for its lease; then node 4 joins, a change that waits for nothing. Node 1
 // takes the thing after both: the first wait still counts.
 func TestLaunderedWait(t *testing.T) {
-	s := script(t, "cluster 4 laptop", "founders 3", "start 1 2 3", "whole", "run 200ms", "own 3 0", "run 200ms")
+	s := script(t, "cluster 4 laptop", "aggressive", "founders 3", "start 1 2 3", "whole", "run 200ms", "own 3 0", "run 200ms")
 	c := s.c
 	do(t, s, "part 4", "start 4", "holder 2")
 	if c.nodes[2].hold[0].to <= c.now {

@@ -1,16 +1,16 @@
 package labtest
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,55 +20,41 @@ const (
 	stood = 50 * time.Millisecond
 )
 
-// cores watches whether the machine itself stood still, by a thread on each core
-// that is more urgent than the nodes' rings, and how long the nodes' threads waited
-// for a core: what stops these is no net.
+// cores watches whether the machine itself stood still, by a watch on each core, and
+// how long the nodes' threads waited for a core: what stops these is no net.
 type cores struct {
 	l      *lab
-	stop   chan struct{}
-	ended  sync.WaitGroup
 	mu     sync.Mutex
 	gaps   []string
 	waited map[string]map[string]time.Duration // by node and thread
 }
 
 func (l *lab) cores() *cores {
-	c := &cores{l: l, stop: make(chan struct{})}
-	for cpu := range runtime.NumCPU() {
-		c.ended.Go(func() { c.watch(cpu) })
+	c := &cores{l: l}
+	watch := exec.Command(os.Args[0])
+	watch.Env = append(os.Environ(), watchEnv+"=1")
+	leash, err := watch.StdinPipe()
+	said, err2 := watch.StdoutPipe()
+	if err := errors.Join(err, err2, watch.Start()); err != nil {
+		l.t.Fatal(err)
 	}
+	var heard sync.WaitGroup
+	heard.Go(func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			c.mu.Lock()
+			c.gaps = append(c.gaps, lines.Text())
+			c.mu.Unlock()
+		}
+	})
 	l.t.Cleanup(func() {
-		close(c.stop)
-		c.ended.Wait()
+		_ = leash.Close() // ours alone
+		heard.Wait()
+		if err := watch.Wait(); err != nil {
+			l.t.Errorf("the watch on the cores: %v", err)
+		}
 	})
 	c.waited = c.queues()
 	return c
-}
-
-func (c *cores) watch(cpu int) {
-	runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-	var set unix.CPUSet
-	set.Set(cpu)
-	if unix.SchedSetaffinity(0, &set) != nil {
-		return // a core that is not ours
-	}
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 3}
-	_ = unix.SchedSetAttr(0, &attr, 0) // without it the gaps are those of any program
-	for last := time.Now(); ; {
-		select {
-		case <-c.stop:
-			return
-		default:
-		}
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: 5e6}, nil) // a signal: it looks earlier
-		now := time.Now()
-		if gap := now.Sub(last); gap > stood {
-			c.mu.Lock()
-			c.gaps = append(c.gaps, fmt.Sprintf("core %d for %v until %s", cpu, gap.Round(time.Millisecond), now.UTC().Format(clock)))
-			c.mu.Unlock()
-		}
-		last = now
-	}
 }
 
 // queues reads for how long each thread of each node has waited for a core so far.

@@ -39,6 +39,10 @@ func (p *programs) build() {
 var bin programs
 
 func TestMain(m *testing.M) {
+	if os.Getenv(watchEnv) != "" {
+		watchCores()
+		return
+	}
 	code := m.Run()
 	if bin.dir != "" && bin.dir != os.Getenv("RAIN_BIN") {
 		_ = os.RemoveAll(bin.dir) // a folder too many in /tmp harms nobody

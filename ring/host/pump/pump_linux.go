@@ -106,13 +106,10 @@ func (p *Pump) hand(on bool) {
 	}
 }
 
-// raise gives this thread the lowest real-time priority: enough to come before
-// all that is not. The kernel keeps 5 % for the rest, and the thread gives way
-// to others like it. Where that is not allowed, niceness helps; else the log
-// says that nothing does.
+// raise lets this thread come before all that is not of real time. Where that is not
+// allowed, niceness helps; else the log says that nothing does.
 func (p *Pump) raise() {
-	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
-	real := unix.SchedSetAttr(0, attr, 0)
+	real := realTime()
 	level, what := slog.LevelInfo, "the token has a real-time thread in busy times"
 	if real != nil {
 		what = "the token has a thread of raised priority in busy times; a real-time one is not allowed"
@@ -124,6 +121,27 @@ func (p *Pump) raise() {
 		p.told = true
 		p.log.LogAttrs(context.Background(), level, what, slog.Any("err", real))
 	}
+}
+
+// realTime makes this thread one with a deadline: what it needs of each period is
+// its own, more it gets while nobody else of real time wants it. With a mere priority
+// it may stand in its own way: coming back from the kernel while Go's collector reads
+// its stack, it spins until the collector is done, and keeps it from the core; 64 ms
+// were seen under load, and on a machine of one core it is nearly a second. A thread
+// with a deadline gives its core away for the rest of the period then. Where all
+// deadlines together would be too much for the machine (many nodes on it) or the
+// process may not run on all cores, it is the lowest real-time priority.
+func realTime() error {
+	const share, period = 200 * time.Microsecond, 2 * time.Millisecond
+	attr := &unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_DEADLINE, Flags: unix.SCHED_FLAG_RESET_ON_FORK | unix.SCHED_FLAG_RECLAIM,
+		Runtime: uint64(share), Deadline: uint64(period), Period: uint64(period),
+	}
+	if unix.SchedSetAttr(0, attr, 0) == nil {
+		return nil
+	}
+	attr = &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: 1}
+	return unix.SchedSetAttr(0, attr, 0)
 }
 
 // niceness where there is no real-time priority.

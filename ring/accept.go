@@ -83,6 +83,7 @@ func (m *Machine) accept(from Member, t *Token, added []IndexedView) {
 	m.copy, m.copyStamp = t, t.Stamp()
 	m.lastAt = m.now
 	m.call = call{}
+	m.behindUntil = 0
 	m.sent = sentToken{}
 	m.holding = true
 	m.noteRotation()

@@ -172,7 +172,7 @@ func (m *Machine) onCall(from Member, c Call) {
 	case c.Copy.Less(m.copyStamp):
 		deny("my copy is newer")
 		// If I starve too, I am the one to call.
-		if !m.holding && !m.call.active && m.now >= m.verdictBy() && m.now.Sub(m.lastAt) >= m.probeAfter() {
+		if !m.holding && !m.call.active && m.now >= m.verdictBy() && m.now.Sub(m.lastAt) >= m.probeAfter() && m.now >= m.behindUntil {
 			m.probe()
 		}
 		return
@@ -284,6 +284,9 @@ func (m *Machine) onDeny(from Member, d Deny) {
 		return
 	}
 	m.abandon()
+	if m.copyStamp.Less(d.Copy) {
+		m.behindUntil = m.now.Add(m.t.StarveTimeout)
+	}
 	if m.copyStamp.Less(d.Copy) || d.Copy == m.copyStamp && d.Promised <= d.Epoch {
 		m.starve(m.t.StarveTimeout)
 		return

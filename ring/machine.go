@@ -85,12 +85,16 @@ type Machine struct {
 
 	starveAt  Instant
 	stretched bool // for lateness of mine, once
-	rotation  time.Duration
-	wakeAt    Instant       // what the last step asked for
-	lateSum   time.Duration // by which steps were late, all together
-	lateness  time.Duration // of late
-	call      call
-	isolated  bool
+	// behindUntil is for how long I leave it to another to ask for the token, whose
+	// newer copy denied mine. Else each who asks would have all with a newer copy
+	// than its own ask once more, and so on.
+	behindUntil Instant
+	rotation    time.Duration
+	wakeAt      Instant       // what the last step asked for
+	lateSum     time.Duration // by which steps were late, all together
+	lateness    time.Duration // of late
+	call        call
+	isolated    bool
 
 	pending []*proposal
 	leaving bool

@@ -76,6 +76,9 @@ func (c *Conn) ResetLink(now ring.Instant, i int) {
 		return
 	}
 	c.leave(i)
+	for seq := c.out.base; seq < c.out.next; seq++ {
+		c.out.frag(seq).tried &^= 1 << i // it was not on what the link is now
+	}
 	l := newLink(now)
 	l.state, l.sent, l.acked = c.links[i].state, c.links[i].sent, c.links[i].sent
 	c.links[i] = l

@@ -298,6 +298,7 @@ func (t *Transport) tick() {
 	for _, p := range t.order {
 		if p.wake != 0 && p.wake <= now {
 			t.apply(p, p.conn.Tick(now))
+			t.rotateRelays(now, p)
 		}
 		t.expirePending(now, p)
 		if house {

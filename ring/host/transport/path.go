@@ -28,7 +28,7 @@ type path struct {
 	born   ring.Instant
 	heard  ring.Instant // when anything authentic last came over it
 
-	relay bool // by a neighbour, and then nothing of the above holds
+	relay bool // by a neighbour, and then of the above only heard holds
 	via   *peer
 
 	told rudp.State // what rudp was told last

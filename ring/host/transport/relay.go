@@ -28,6 +28,10 @@ const (
 	// What one peer may have carried: datagrams a second, and in a burst.
 	relayRate  = 20_000
 	relayBurst = 2_000
+	// relayProven is for how long a neighbour by which something came is not given
+	// up for another one. A table says late what broke: after a switch has died, most
+	// neighbours may claim what they cannot do any more.
+	relayProven = 100 * time.Millisecond
 )
 
 // relayed counts what was carried for others.
@@ -115,11 +119,10 @@ func (t *Transport) assignRelays(now ring.Instant) {
 		return
 	}
 	t.relaysDue = false
-	good := func(q, p *peer) bool { return q != p && q.reached() && q.reaches(now, p.id) }
 	for _, p := range t.order {
 		slots := p.paths[p.nDirect:]
 		for i, s := range slots {
-			if s.via != nil && !good(s.via, p) {
+			if s.via != nil && !t.canRelay(now, s.via, p) {
 				t.relayBy(now, p, p.nDirect+i, nil)
 			}
 		}
@@ -130,7 +133,7 @@ func (t *Transport) assignRelays(now ring.Instant) {
 			if free < 0 {
 				break
 			}
-			if !slices.ContainsFunc(slots, func(s *path) bool { return s.via == q }) && good(q, p) {
+			if !slices.ContainsFunc(slots, func(s *path) bool { return s.via == q }) && t.canRelay(now, q, p) {
 				t.relayBy(now, p, p.nDirect+free, q)
 			}
 		}
@@ -139,7 +142,7 @@ func (t *Transport) assignRelays(now ring.Instant) {
 
 // relayBy has the relay path i of a peer lead by a neighbour, or nowhere.
 func (t *Transport) relayBy(now ring.Instant, p *peer, i int, q *peer) {
-	p.paths[i].via = q
+	p.paths[i].via, p.paths[i].heard = q, 0
 	if p.conn != nil {
 		p.conn.ResetLink(now, i)
 		t.tell(now, p, i, false)
@@ -152,12 +155,52 @@ func (t *Transport) relayPath(now ring.Instant, p, q *peer) int {
 	slots := p.paths[p.nDirect:]
 	i := slices.IndexFunc(slots, func(s *path) bool { return s.via == q })
 	if i < 0 {
-		if i = slices.IndexFunc(slots, func(s *path) bool { return s.via == nil }); i < 0 {
+		if i = oldest(slots); i < 0 || slots[i].via != nil && now.Sub(slots[i].heard) < relayProven {
 			return len(p.paths) - 1 // -1 for a peer without any
 		}
 		t.relayBy(now, p, p.nDirect+i, q)
 	}
+	slots[i].heard = now
 	return p.nDirect + i
+}
+
+// oldest is the relay path that leads nowhere, else the one that was heard longest
+// ago.
+func oldest(slots []*path) (at int) {
+	at = -1
+	for i, s := range slots {
+		switch {
+		case s.via == nil:
+			return i
+		case at < 0 || s.heard < slots[at].heard:
+			at = i
+		}
+	}
+	return at
+}
+
+// rotateRelays has those relay paths of a peer by which nothing arrives lead by
+// other neighbours that claim to reach it, one after the other.
+func (t *Transport) rotateRelays(now ring.Instant, p *peer) {
+	slots := p.paths[p.nDirect:]
+	for i, s := range slots {
+		if s.via == nil || now.Sub(s.heard) < relayProven || p.conn.Link(p.nDirect+i).Fails == 0 {
+			continue
+		}
+		from := slices.Index(t.order, s.via)
+		for k := range t.order {
+			q := t.order[(from+1+k)%len(t.order)]
+			if !slices.ContainsFunc(slots, func(s *path) bool { return s.via == q }) && t.canRelay(now, q, p) {
+				t.relayBy(now, p, p.nDirect+i, q)
+				break
+			}
+		}
+	}
+}
+
+// canRelay reports whether a neighbour reaches a peer, as far as it has told.
+func (t *Transport) canRelay(now ring.Instant, q, p *peer) bool {
+	return q != p && q.reached() && q.reaches(now, p.id)
 }
 
 // sendByRelay has a neighbour carry a datagram that is sealed for a peer.

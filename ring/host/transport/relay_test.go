@@ -93,6 +93,67 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// via are the neighbours that stand by for a peer.
+func via(n *node, to ring.NodeID) []ring.NodeID {
+	for _, r := range n.Stats().Relays {
+		if r.Peer == to {
+			return r.Via
+		}
+	}
+	return nil
+}
+
+// A switch dies: of five neighbours that all still claim to reach a node, only one
+// does, and only that one is reached by the node. Whoever has a message for the
+// other tries one neighbour after the other, and stays with the one that can.
+func TestRelayAfterRelay(t *testing.T) {
+	cfg := testConfig(1)
+	cfg.Link.DownAfter, cfg.Link.Calm = time.Minute, time.Minute // no monitor finds out
+	var n []*node
+	for i := range 7 {
+		n = append(n, start(t, cfg, ring.Member{ID: ring.NodeID(0x00010001 + i), Inc: 100}))
+	}
+	for _, a := range n {
+		for _, b := range n {
+			if a != b {
+				a.SetPeer(b.me.ID, b.Addrs())
+			}
+		}
+	}
+	a, b := n[0], n[1]
+	for _, x := range n {
+		x.until("all paths up", func() bool { return up(x, 0) == len(n)-1 })
+		x.until("relays for all", func() bool { return len(x.Stats().Relays) == len(n)-1 })
+	}
+	standby := append(via(a, b.me.ID), via(b, a.me.ID)...)
+	good := n[2+slices.IndexFunc(n[2:], func(x *node) bool { return !slices.Contains(standby, x.me.ID) })]
+	for _, x := range n {
+		if x != b && x != good {
+			x.SetFault(b.me.ID, "", Fault{CutIn: true, CutOut: true})
+		}
+	}
+	ref := uint64(0)
+	say := func() bool {
+		ref++
+		a.Send(b.me, make([]byte, 2000), ref)
+		b.Send(a.me, make([]byte, 2000), ref)
+		there, back := a.verdict(ref), b.verdict(ref)
+		return there && back
+	}
+	for tries := 1; !say(); tries++ {
+		if tries == 8 {
+			dump(t, a)
+			dump(t, b)
+			t.Fatal("no message arrives, and a neighbour reaches both")
+		}
+	}
+	for i := range 10 {
+		if !say() {
+			t.Errorf("message %d failed after one had arrived", i+1)
+		}
+	}
+}
+
 // A node that comes back while a neighbour is its only way is found.
 func TestRelayedHello(t *testing.T) {
 	n := three(t, testConfig(1))

@@ -19,7 +19,8 @@ type Config struct {
 	DownAfter time.Duration
 	// UpEchoes is how many echoes in a row, each within DownAfter of the last,
 	// bring a path Up. Default 2. It doubles with each loss of a path that was Up
-	// for less than Calm, up to MaxUpEchoes, and is back after Calm Up.
+	// for less than Calm (a restart of an end is none), up to MaxUpEchoes, and is back
+	// after Calm Up.
 	UpEchoes int
 	// MaxUpEchoes bounds the doubling. Default 64.
 	MaxUpEchoes int

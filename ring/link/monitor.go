@@ -220,18 +220,20 @@ func (m *Monitor) sample(rtt time.Duration) {
 func (m *Monitor) report(now ring.Instant, cause Cause) {
 	t := Transition{Count: m.history.Count(), Up: m.history.Up(), At: now, Cause: cause}
 	if !t.Up {
-		m.judge(now)
+		m.judge(now, cause)
 		m.downNo, m.echoes = m.no, 0
 	}
 	m.since = now
 	m.past = m.remember(t)
 }
 
-// judge makes a path that does not stay Up prove itself longer the next time.
-func (m *Monitor) judge(now ring.Instant) {
-	if now.Sub(m.since) >= m.cfg.Calm {
+// judge makes a path that does not stay Up prove itself longer the next time. The
+// restart of an end says nothing of the path between.
+func (m *Monitor) judge(now ring.Instant, cause Cause) {
+	switch {
+	case now.Sub(m.since) >= m.cfg.Calm:
 		m.need = m.cfg.UpEchoes
-	} else {
+	case cause != CauseRestart:
 		m.need = min(2*m.need, m.cfg.MaxUpEchoes)
 	}
 }

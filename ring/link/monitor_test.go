@@ -256,6 +256,9 @@ func TestRestartIsANewSession(t *testing.T) {
 			t.Fatalf("after the restart: %+v and %+v", c.ends[0].Info(), c.ends[1].Info())
 		}
 		before := c.ends[0].Info()
+		if before.Need != DefaultConfig().UpEchoes {
+			t.Fatalf("the other end's restart counts as a flap: %+v", before)
+		}
 		c.take(0, c.ends[0].Receive(c.now, old))
 		if after := c.ends[0].Info(); after != before {
 			t.Fatalf("a ping of the dead changed %+v to %+v", before, after)

@@ -25,10 +25,13 @@ type failure struct {
 	again  bool  // that was so before this failure; the next token tells
 }
 
-// life is the last that the tokens told of a member.
+// life is the last proof that a member is there and hears: a token that it has had,
+// or its receipt for a message of mine. What merely comes from it may be the word of
+// one who is deaf.
 type life struct {
-	seen Stamp
-	at   Instant // when I read it
+	seen Stamp // the newest token that it has had
+	at   Instant
+	late time.Duration // lateSum then
 }
 
 // question is a message whose verdict tells whether a member is in reach.
@@ -54,7 +57,7 @@ func (m *Machine) answered(ev SendDone) {
 	delete(m.asked, ev.Ref)
 	if ev.OK {
 		delete(m.failed, q.who)
-		m.noteHeard(q.who)
+		m.noteReached(q.who)
 	} else {
 		m.noteFailed(q)
 	}
@@ -73,6 +76,14 @@ func (m *Machine) noteHeard(from Member) {
 	m.heardAt[from] = m.now
 	if _, mine := m.suspicion[from]; mine || m.suspectOnToken(from) {
 		m.heard[from] = m.copyStamp
+	}
+}
+
+// noteReached notes that a message of mine has arrived.
+func (m *Machine) noteReached(who Member) {
+	m.noteHeard(who)
+	if m.copy != nil && m.inForce(who) {
+		m.alive[who] = life{m.alive[who].seen, m.now, m.lateSum}
 	}
 }
 
@@ -180,20 +191,20 @@ func (m *Machine) noteAlive() {
 	for _, a := range m.copy.Acks {
 		seen := Stamp{Epoch: m.copy.Epoch, Seq: a.Seen}
 		if a.Seen > 0 && m.alive[a.Member].seen.Less(seen) {
-			m.alive[a.Member] = life{seen, m.now}
+			m.alive[a.Member] = life{seen, m.now, m.lateSum}
 			delete(m.convinced, a.Member)
 		}
 	}
 }
 
-// silence is for how long there has been no sign of a member; for ever, if there
-// never was one.
+// silence is for how long there has been no proof of a member's life; for ever, if
+// there never was one. Time by which I was late does not count.
 func (m *Machine) silence(who Member) time.Duration {
-	last := max(m.alive[who].at, m.heardAt[who])
-	if last == 0 {
+	last, ok := m.alive[who]
+	if !ok {
 		return 1<<63 - 1
 	}
-	return m.now.Sub(last)
+	return m.now.Sub(last.at) - (m.lateSum - last.late)
 }
 
 func (m *Machine) silentLong(who Member) bool { return m.silence(who) >= m.leaveOutAfter() }

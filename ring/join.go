@@ -169,7 +169,7 @@ func (m *Machine) meetJoiner(from Member, s Seek) {
 			return
 		case old.Inc == from.Inc:
 			return // let in already; the token is on its way
-		case !m.suspectOnToken(old.Member):
+		case !m.sureOnToken(old.Member):
 			// Its older life is over: nobody need find that out by waiting.
 			if _, ok := m.suspicion[old.Member]; !ok {
 				m.suspicion[old.Member] = m.copyStamp

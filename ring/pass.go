@@ -135,6 +135,10 @@ func (m *Machine) suspectOnToken(who Member) bool {
 	return slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == who })
 }
 
+func (m *Machine) sureOnToken(who Member) bool {
+	return slices.ContainsFunc(m.copy.Suspects, func(s Suspect) bool { return s.Member == who && s.Sure })
+}
+
 // appendView appends one view change if one is called for and none is pending.
 func (m *Machine) appendView() {
 	if m.viewPending() || len(m.views) == 0 {
@@ -291,7 +295,7 @@ func (m *Machine) sendDone(ev SendDone) {
 	m.sent.ref = 0
 	if ev.OK {
 		delete(m.failed, s.to)
-		m.noteHeard(s.to)
+		m.noteReached(s.to)
 		if s.last {
 			m.goneBy(s.stamp)
 		}

@@ -91,7 +91,7 @@ func (c *Conn) lastTry(now ring.Instant, m *message) ring.Instant {
 			continue
 		}
 		grace := min(c.cfg.MinRTO, c.cfg.SendTimeout/4)
-		if f.tried&c.open != c.open || f.state == missing && now.Sub(f.sentAt) > c.cfg.SendTimeout/2 {
+		if (f.tried|f.moved)&c.open != c.open || f.state == missing && now.Sub(f.sentAt) > c.cfg.SendTimeout/2 {
 			until = max(until, now.Add(grace))
 		} else if last := f.sentAt.Add(grace); last > now {
 			until = max(until, last)

@@ -27,6 +27,7 @@ type fragment struct {
 	msg    *message
 	state  fragState
 	tried  uint16 // links, as bits
+	moved  uint16 // links that it was on before they led another way
 	link   uint8  // the last one
 	tries  int
 	number uint64 // of the last transmission, on its link
@@ -170,7 +171,7 @@ func (c *Conn) acked(now ring.Instant, from int, p *packet) {
 			n++
 			by[f.link]++
 			c.settle(now, f)
-			if f.tried == 1<<f.link && (last == nil || f.sentAt >= last.sentAt) {
+			if f.tried == 1<<f.link && f.moved == 0 && (last == nil || f.sentAt >= last.sentAt) {
 				last = f
 			}
 		}

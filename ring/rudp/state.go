@@ -77,7 +77,9 @@ func (c *Conn) ResetLink(now ring.Instant, i int) {
 	}
 	c.leave(i)
 	for seq := c.out.base; seq < c.out.next; seq++ {
-		c.out.frag(seq).tried &^= 1 << i // it was not on what the link is now
+		f := c.out.frag(seq) // it was not on what the link is now
+		f.moved |= f.tried & (1 << i)
+		f.tried &^= 1 << i
 	}
 	l := newLink(now)
 	l.state, l.sent, l.acked = c.links[i].state, c.links[i].sent, c.links[i].sent

@@ -122,3 +122,26 @@ func TestLateNodeAccusesNobody(t *testing.T) {
 		t.Errorf("sim: invariant 6 (liveness) broken: the view changed %d times for a pause below the time-outs", now-before)
 	}
 }
+
+// A member that sends but hears nothing asks for the token again and again. Its
+// questions are no proof that it could take one: it is left out like a dead one.
+func TestDeafMemberIsLeftOut(t *testing.T) {
+	for _, preset := range []string{"fast", "lan", "laptop"} {
+		for _, n := range []int{3, 5} {
+			s := script(t, fmt.Sprintf("cluster %d %s", n, preset), "start all", "whole", "run 200ms")
+			c := s.c
+			for i := range n {
+				if i != 1 {
+					do(t, s, fmt.Sprintf("cut %d 2", i+1))
+				}
+			}
+			from := c.now
+			if err := s.until(func() bool { return len(c.nodes[0].st.view.Members) == n-1 }, "a view without node 2"); err != nil {
+				t.Fatal(err)
+			}
+			if took, most := time.Duration(c.now-from), 3*c.opt.Timing.Lease; took > most {
+				t.Errorf("sim: invariant 6 (liveness) broken: %d nodes, %s: the deaf one was left out after %v, want at most %v", n, preset, took, most)
+			}
+		}
+	}
+}

@@ -31,11 +31,15 @@ type cores struct {
 
 func (l *lab) cores() *cores {
 	c := &cores{l: l}
-	watch := exec.Command(os.Args[0])
+	me, err := os.Executable()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	watch := exec.Command(me)
 	watch.Env = append(os.Environ(), watchEnv+"=1")
-	leash, err := watch.StdinPipe()
+	leash, err1 := watch.StdinPipe()
 	said, err2 := watch.StdoutPipe()
-	if err := errors.Join(err, err2, watch.Start()); err != nil {
+	if err := errors.Join(err1, err2, watch.Start()); err != nil {
 		l.t.Fatal(err)
 	}
 	var heard sync.WaitGroup

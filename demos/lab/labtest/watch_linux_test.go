@@ -15,7 +15,7 @@ import (
 const watchEnv = "RAIN_LABTEST_WATCH"
 
 // watchCores tells when a core ran nothing of this machine for a while, by a thread
-// on each that is more urgent than the nodes' rings, until its input ends.
+// on each that is more urgent than all but the nodes' tokens, until its input ends.
 //
 // It is a process of its own, without garbage collection: a thread that comes back
 // from the kernel while the collector looks at its stack spins until that is done,

@@ -180,6 +180,8 @@ func (t *Transport) take(in arrived, d outside, err error) {
 			}
 		}
 		p.paths[i].heard = now
+	} else {
+		i = t.relayProves(now, p, in.by)
 	}
 	t.open(now, p, i, exact, in, plain)
 }

@@ -149,14 +149,28 @@ func (t *Transport) relayBy(now ring.Instant, p *peer, i int, q *peer) {
 	}
 }
 
-// relayPath is the path that leads to a peer by a neighbour which has just
-// proved that it can; -1: relays are off.
+// relayPath is the path that leads to a peer by a neighbour; -1: relays are off.
+// What came may be forged or a replay, so nothing that is in use gives way to it.
 func (t *Transport) relayPath(now ring.Instant, p, q *peer) int {
 	slots := p.paths[p.nDirect:]
 	i := slices.IndexFunc(slots, func(s *path) bool { return s.via == q })
 	if i < 0 {
-		if i = oldest(slots); i < 0 || slots[i].via != nil && now.Sub(slots[i].heard) < relayProven {
+		if i = slices.IndexFunc(slots, func(s *path) bool { return s.via == nil }); i < 0 {
 			return len(p.paths) - 1 // -1 for a peer without any
+		}
+		t.relayBy(now, p, p.nDirect+i, q)
+	}
+	return p.nDirect + i
+}
+
+// relayProves notes by which neighbour something authentic has just come from a
+// peer: that one can, and answers go back by it, also if others stood by so far.
+func (t *Transport) relayProves(now ring.Instant, p, q *peer) int {
+	slots := p.paths[p.nDirect:]
+	i := slices.IndexFunc(slots, func(s *path) bool { return s.via == q })
+	if i < 0 {
+		if i = oldest(slots); i < 0 || slots[i].via != nil && now.Sub(slots[i].heard) < relayProven {
+			return len(p.paths) - 1
 		}
 		t.relayBy(now, p, p.nDirect+i, q)
 	}
@@ -183,6 +197,7 @@ func oldest(slots []*path) (at int) {
 // other neighbours that claim to reach it, one after the other.
 func (t *Transport) rotateRelays(now ring.Instant, p *peer) {
 	slots := p.paths[p.nDirect:]
+	rotated := false
 	for i, s := range slots {
 		if s.via == nil || now.Sub(s.heard) < relayProven || p.conn.Link(p.nDirect+i).Fails == 0 {
 			continue
@@ -192,9 +207,13 @@ func (t *Transport) rotateRelays(now ring.Instant, p *peer) {
 			q := t.order[(from+1+k)%len(t.order)]
 			if !slices.ContainsFunc(slots, func(s *path) bool { return s.via == q }) && t.canRelay(now, q, p) {
 				t.relayBy(now, p, p.nDirect+i, q)
+				rotated = true
 				break
 			}
 		}
+	}
+	if rotated {
+		t.apply(p, p.conn.Tick(now)) // what flew by the old one goes out again
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // fakeCluster is a node whose lease and VIP the test sets.
 type fakeCluster struct {

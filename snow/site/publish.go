@@ -234,6 +234,11 @@ func (p *Publisher) commitOnce(ctx context.Context, host string, m *Manifest) (R
 		ok, err = p.swap(ctx, &next, etag)
 	case errors.Is(err, store.ErrNotFound):
 		err = nil // another publisher dropped a version meanwhile: begin anew
+	default:
+		// Dropped, and a publisher that will lose has taken its number for a moment.
+		if _, now, e := readCurrent(ctx, p.store, host); e == nil && now != etag {
+			err = nil
+		}
 	}
 	if err != nil || !ok {
 		// Not named by any version: it may go. After an unknown outcome it may be

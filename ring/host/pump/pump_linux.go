@@ -127,8 +127,8 @@ func (p *Pump) raise() {
 // its own, more it gets while nobody else of real time wants it. With a mere priority
 // it may stand in its own way: coming back from the kernel while Go's collector reads
 // its stack, it spins until the collector is done, and keeps it from the core; 64 ms
-// were seen under load, and on a machine of one core it is nearly a second. A thread
-// with a deadline gives its core away for the rest of the period then. Where all
+// were seen under load; on a machine of one core it may be nearly a second, until the
+// kernel gives the others their share. A thread with a deadline gives its core away for the rest of the period then. Where all
 // deadlines together would be too much for the machine (many nodes on it) or the
 // process may not run on all cores, it is the lowest real-time priority.
 func realTime() error {
